@@ -1,0 +1,1 @@
+"""The service: tables, use cases, REST, pages and commands. Importable without torch."""

@@ -1,0 +1,190 @@
+"""Every error the library raises. Each carries its data as attributes and a stable `code` (listed in docs/errors.md)."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a request: where (`field`, a dotted path), which rule, and the value that broke it."""
+
+    field: str
+    rule: str
+    value: object
+    code: str = "invalid_value"
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.rule}; got {self.value!r}"
+
+
+class EnsemblesError(Exception):
+    """Root of the library's errors."""
+
+    code: ClassVar[str] = "ensembles_error"
+
+
+class SpecError(EnsemblesError):
+    """A specification broke one or more rules; all of them are in `problems`."""
+
+    code = "invalid_spec"
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(map(str, self.problems)))
+
+
+class UnknownNameError(EnsemblesError):
+    """A name that is not among the known ones; near matches are suggested."""
+
+    code = "unknown_name"
+
+    def __init__(self, field: str, name: str, known: Iterable[str]) -> None:
+        self.field, self.name, self.known = field, name, tuple(known)
+        self.near = tuple(difflib.get_close_matches(name, self.known, n=3, cutoff=0.5))
+        hint = f"did you mean {' or '.join(self.near)}?" if self.near else f"known: {', '.join(self.known) or 'none'}"
+        super().__init__(f"{field}: unknown name {name!r}; {hint}")
+
+
+class ScaleTooSmallError(EnsemblesError):
+    """A test scale Q smaller than the network's crop: no position of the score map would exist."""
+
+    code = "scale_too_small"
+
+    def __init__(self, scale: int, crop: int, subject: str = "the network") -> None:
+        self.scale, self.crop, self.subject = scale, crop, subject
+        super().__init__(
+            f"scales: every test scale Q must be at least the crop, {crop} px for {subject}; got Q = {scale}"
+        )
+
+
+class TrainingScaleMissingError(EnsemblesError):
+    """The paper's rule for Q needs the checkpoint's training scale S, and none was recorded."""
+
+    code = "training_scale_missing"
+
+    def __init__(self, subject: str = "the checkpoint") -> None:
+        self.subject = subject
+        super().__init__(
+            f'scales: "single" and "multi" derive Q from the training scale S, and {subject} has none recorded; '
+            "register it with --train-scale, or list the scales"
+        )
+
+
+class EmptyDatasetError(EnsemblesError):
+    """A data set without a single image."""
+
+    code = "empty_dataset"
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        super().__init__(f"data set {path!r}: at least one image in a class folder is needed; found none")
+
+
+class DatasetFormatError(EnsemblesError):
+    """A data set whose layout or manifest breaks a rule."""
+
+    code = "dataset_format"
+
+    def __init__(self, field: str, rule: str, value: object) -> None:
+        self.field, self.rule, self.value = field, rule, value
+        super().__init__(f"{field}: {rule}; got {value!r}")
+
+
+class UnreadableImageError(EnsemblesError):
+    """An image that could not be decoded, or that a rule forbids; `reason` says which."""
+
+    code = "unreadable_image"
+
+    def __init__(self, image_id: str, reason: str) -> None:
+        self.image_id, self.reason = image_id, reason
+        super().__init__(f"image {image_id!r} cannot be read: {reason}")
+
+
+class CheckpointError(EnsemblesError):
+    """Root of what can be wrong with a checkpoint file."""
+
+    code = "checkpoint_error"
+
+
+class CheckpointCorruptError(CheckpointError):
+    """The file is truncated, empty, or not a checkpoint at all."""
+
+    code = "checkpoint_corrupt"
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path, self.reason = path, reason
+        super().__init__(f"checkpoint {path!r} cannot be read: {reason}")
+
+
+class CheckpointUnsafeError(CheckpointError):
+    """The file is a pickle that holds more than weights; nothing in it was executed."""
+
+    code = "checkpoint_unsafe"
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path, self.reason = path, reason
+        super().__init__(
+            f"checkpoint {path!r} holds more than weights and was refused, nothing in it was run: {reason}"
+        )
+
+
+class CheckpointUnrecognisedError(CheckpointError):
+    """The tensors fit no known architecture; `seen`, `expected` and `nearest` explain why."""
+
+    code = "checkpoint_unrecognised"
+
+    def __init__(self, seen: str, expected: str, nearest: str | None = None) -> None:
+        self.seen, self.expected, self.nearest = seen, expected, nearest
+        near = f"; nearest: {nearest}" if nearest else ""
+        super().__init__(f"checkpoint fits no known architecture: seen {seen}; expected {expected}{near}")
+
+
+class CheckpointChangedError(CheckpointError):
+    """The file is no longer the one that was registered."""
+
+    code = "checkpoint_changed"
+
+    def __init__(self, path: str, expected_sha256: str, found_sha256: str) -> None:
+        self.path, self.expected_sha256, self.found_sha256 = path, expected_sha256, found_sha256
+        super().__init__(
+            f"checkpoint {path!r} changed since it was registered: sha256 {found_sha256[:12]}…, "
+            f"registered {expected_sha256[:12]}…; register the new file under a new name"
+        )
+
+
+class NonFiniteWeightsError(CheckpointError):
+    """NaN or infinity among the weights: every prediction would be class 0."""
+
+    code = "nonfinite_weights"
+
+    def __init__(self, tensor: str, count: int) -> None:
+        self.tensor, self.count = tensor, count
+        super().__init__(f"checkpoint tensor {tensor!r} holds {count} NaN or infinite values")
+
+
+class NonFiniteOutputError(EnsemblesError):
+    """A network answered with NaN or infinity."""
+
+    code = "nonfinite_output"
+
+    def __init__(self, checkpoint: str, image_id: str) -> None:
+        self.checkpoint, self.image_id = checkpoint, image_id
+        super().__init__(f"checkpoint {checkpoint!r} gave a NaN or infinite class score, first on image {image_id!r}")
+
+
+class ClassCountMismatchError(EnsemblesError):
+    """A checkpoint whose number of classes is not the data set's."""
+
+    code = "class_count_mismatch"
+
+    def __init__(self, checkpoint: str, checkpoint_classes: int, dataset: str, dataset_classes: int) -> None:
+        self.checkpoint, self.checkpoint_classes = checkpoint, checkpoint_classes
+        self.dataset, self.dataset_classes = dataset, dataset_classes
+        super().__init__(
+            f"checkpoint {checkpoint!r} has {checkpoint_classes} classes, data set {dataset!r} has {dataset_classes}; "
+            "they must be equal"
+        )

@@ -1,0 +1,255 @@
+"""A protocol says which views a checkpoint needs and how they combine; presets are protocols with a name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from typing import Any, Literal, cast
+
+from ensembles.canonical import digest
+from ensembles.crops import CropGrid
+from ensembles.errors import Problem, ScaleTooSmallError, SpecError, TrainingScaleMissingError, UnknownNameError
+from ensembles.scales import MAX_SIDE, LongSide, PoolRounding, TrainingScale
+from ensembles.specs import (
+    Decoder,
+    Dtype,
+    Exif,
+    Mode,
+    Resize,
+    ScorePooling,
+    ViewSpec,
+    choice_problems,
+    crop_grid_problems,
+    is_whole_number,
+)
+
+Scales = Literal["multi", "single"] | tuple[int, ...]
+
+#: What a protocol passes on to each of its views, unchanged and under the same name.
+_VIEW_FIELDS = (
+    "hflip",
+    "crop_grid",
+    "score_pooling",
+    "resize",
+    "antialias",
+    "long_side",
+    "pool_rounding",
+    "decoder",
+    "exif",
+    "dtype",
+)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Which views a checkpoint is evaluated with.
+
+    Posteriors are averaged over the scales inside a mode, then the modes are averaged with equal weight (paper,
+    table 5): a flat mean over 6 dense and 150 crop posteriors would be another protocol.
+
+    Attributes:
+        scales: "multi" or "single", derived from each checkpoint's training scale by the paper's rule, or test scales
+            Q in px.
+        scale_step: px between the three scales of a checkpoint with a fixed S; the paper's 32 belongs to crop 224.
+        modes: "dense", "crops" or both.
+        exclude: ids of images left out of every score (such as the 2014 blacklist); their posteriors are still kept.
+        name: the preset it came from, if it still equals it; not part of the digest.
+    """
+
+    scales: Scales = "multi"
+    scale_step: int = 32
+    modes: tuple[Mode, ...] = ("dense",)
+    hflip: bool = True
+    crop_grid: CropGrid = 5
+    score_pooling: ScorePooling = "logits"
+    resize: Resize = "bilinear"
+    antialias: bool = True
+    long_side: LongSide = "trunc"
+    pool_rounding: PoolRounding = "floor"
+    decoder: Decoder = "pillow"
+    exif: Exif = "ignore"
+    dtype: Dtype = "float32"
+    exclude: tuple[str, ...] | None = None
+    name: str | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        problems = choice_problems(values) + crop_grid_problems(self.crop_grid) + self._own_problems()
+        if problems:
+            raise SpecError(problems)
+
+    def _own_problems(self) -> list[Problem]:
+        problems = [
+            Problem(name, "true or false", getattr(self, name))
+            for name in ("hflip", "antialias")
+            if not isinstance(getattr(self, name), bool)
+        ]
+        if not isinstance(self.scales, tuple):
+            if self.scales not in ("multi", "single"):
+                problems.append(Problem("scales", '"multi", "single" or a list of test scales in px', self.scales))
+        elif not self.scales or not all(is_whole_number(q) and 1 <= q <= MAX_SIDE for q in self.scales):
+            problems.append(
+                Problem("scales", f"one or more whole numbers of px from 1 to {MAX_SIDE}", list(self.scales))
+            )
+        elif len(set(self.scales)) != len(self.scales):
+            problems.append(Problem("scales", "each test scale once", list(self.scales)))
+        if not is_whole_number(self.scale_step) or not 1 <= self.scale_step <= MAX_SIDE:
+            problems.append(Problem("scale_step", f"a whole number of px from 1 to {MAX_SIDE}", self.scale_step))
+        if self.modes not in (("dense",), ("crops",), ("dense", "crops")):
+            problems.append(Problem("modes", '["dense"], ["crops"] or ["dense", "crops"]', list(self.modes)))
+        if self.exclude is not None and not all(isinstance(i, str) for i in self.exclude):
+            problems.append(Problem("exclude", "null or a list of image ids", list(self.exclude)))
+        return problems
+
+    @classmethod
+    def parse(cls, value: str | Mapping[str, Any]) -> Protocol:
+        """Read a preset's name, or an object of protocol fields, optionally on top of `"preset": name`.
+
+        Raises:
+            SpecError: one or more fields are unknown or break a rule; all are listed.
+            UnknownNameError: no such preset.
+        """
+        if isinstance(value, str):
+            if value not in PRESETS:
+                raise UnknownNameError("protocol", value, PRESETS)
+            return PRESETS[value]
+        given = {**value}
+        base = cls.parse(_preset_name(given.pop("preset"))) if given.get("preset") is not None else cls()
+        given.pop("preset", None)
+        known = {f.name for f in fields(cls)} - {"name"}
+        unknown = [
+            Problem(name, f"a protocol has the fields {', '.join(sorted(known))}", given[name], "unknown_field")
+            for name in given
+            if name not in known
+        ]
+        changes = {name: _tuple_of(item) for name, item in given.items() if name in known}
+        # JSON order of the two modes carries no meaning.
+        if (
+            isinstance(changes.get("modes"), tuple)
+            and set(changes["modes"]) == {"dense", "crops"}
+            and len(changes["modes"]) == 2
+        ):
+            changes["modes"] = ("dense", "crops")
+        try:
+            parsed = replace(base, **changes, name=None)
+        except SpecError as error:
+            raise SpecError([*unknown, *error.problems]) from None
+        if unknown:
+            raise SpecError(unknown)
+        return replace(parsed, name=next((name for name, preset in PRESETS.items() if preset == parsed), None))
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form of every field but the name; also what enters the digest."""
+        return {f.name: _list_of(getattr(self, f.name)) for f in fields(self) if f.name != "name"}
+
+    @cached_property
+    def digest(self) -> str:
+        """64 hex digits."""
+        return digest(self.to_dict())
+
+    def test_scales(self, training_scale: TrainingScale | None, subject: str = "the checkpoint") -> tuple[int, ...]:
+        """The Q of a checkpoint trained at `training_scale`, px, ascending.
+
+        Raises:
+            TrainingScaleMissingError: the paper's rule needs S and there is none.
+        """
+        if isinstance(self.scales, tuple):
+            return tuple(sorted(self.scales))
+        if training_scale is None:
+            raise TrainingScaleMissingError(subject)
+        return (
+            (training_scale.single_scale(),) if self.scales == "single" else training_scale.multi_scale(self.scale_step)
+        )
+
+    def views(
+        self, training_scale: TrainingScale | None, crop: int, subject: str = "the checkpoint"
+    ) -> tuple[ViewSpec, ...]:
+        """The views of one checkpoint, mode by mode, scales ascending.
+
+        Args:
+            training_scale: the checkpoint's S; needed unless the scales are listed.
+            crop: the checkpoint's crop, px.
+            subject: the checkpoint's name, for messages.
+
+        Raises:
+            ScaleTooSmallError: some Q is smaller than the crop.
+            TrainingScaleMissingError: S is needed and unknown.
+        """
+        scales = self.test_scales(training_scale, subject)
+        if scales[0] < crop:
+            raise ScaleTooSmallError(scales[0], crop, subject)
+        shared = {name: getattr(self, name) for name in _VIEW_FIELDS}
+        return tuple(ViewSpec(mode=mode, scale=scale, **shared) for mode in self.modes for scale in scales)
+
+
+@dataclass(frozen=True)
+class FusionSpec:
+    """How members' posteriors become one: a mean, weighted where `weights` (one a member, in order) are given."""
+
+    rule: Literal["mean"] = "mean"
+    weights: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.rule not in FUSION_RULES:
+            problems.append(Problem("fusion.rule", f"one of {', '.join(FUSION_RULES)}", self.rule))
+        if self.weights is not None and not (
+            self.weights
+            and all(isinstance(w, int | float) and 0 <= w < float("inf") for w in self.weights)
+            and sum(self.weights) > 0
+        ):
+            problems.append(
+                Problem(
+                    "fusion.weights", "null, or one finite number >= 0 a member with a sum above 0", list(self.weights)
+                )
+            )
+        if problems:
+            raise SpecError(problems)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return {"rule": self.rule, "weights": None if self.weights is None else list(self.weights)}
+
+
+FUSION_RULES: tuple[str, ...] = ("mean",)
+
+PRESETS: dict[str, Protocol] = {
+    name: replace(protocol, name=name)
+    for name, protocol in {
+        "vgg-single-scale": Protocol(scales="single"),
+        "vgg-multi-scale-dense": Protocol(),
+        "vgg-multi-scale-crops": Protocol(modes=("crops",)),
+        "vgg-multi-scale-both": Protocol(modes=("dense", "crops")),
+        "center-crop": Protocol(scales="single", modes=("crops",), crop_grid="center", hflip=False),
+        "ten-crop": Protocol(scales="single", modes=("crops",), crop_grid="ten"),
+        "torchvision": Protocol(scales=(256,), modes=("crops",), crop_grid="center", hflip=False),
+        "caffe-vgg": Protocol(resize="bicubic", long_side="ceil", pool_rounding="ceil"),
+    }.items()
+}
+
+#: One line each, for the protocol list in REST and on the launch page.
+PRESET_SUMMARIES: dict[str, str] = {
+    "vgg-single-scale": "Dense at one test scale, Q = S or the middle of [Smin;Smax] (paper, table 3)",
+    "vgg-multi-scale-dense": "Dense at three test scales (paper, table 4)",
+    "vgg-multi-scale-crops": "5 x 5 crops with flips at three test scales, 150 an image (paper, table 5, multi-crop)",
+    "vgg-multi-scale-both": "The equal mean of dense and multi-crop posteriors (paper, table 5, multi-crop & dense)",
+    "center-crop": "One centre crop at the single test scale, no flip",
+    "ten-crop": "Four corners and the centre with flips at the single test scale",
+    "torchvision": "Smaller side 256, one centre crop, as torchvision's reference evaluation",
+    "caffe-vgg": "Multi-scale dense as the released Caffe networks: bicubic, long side and pooling rounded up",
+}
+
+
+def _preset_name(value: object) -> str:
+    if not isinstance(value, str):
+        raise SpecError([Problem("protocol.preset", "the name of a preset", value)])
+    return value
+
+
+def _tuple_of(value: object) -> Any:
+    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+
+
+def _list_of(value: object) -> object:
+    return list(cast("tuple[object, ...]", value)) if isinstance(value, tuple) else value
