@@ -1,0 +1,137 @@
+"""Settings of one process, read once from the environment and passed on explicitly. docs/settings.md documents each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.errors import ConfigurationError
+from ensembles.errors import Problem
+
+DEFAULT_BIND = "127.0.0.1:8080"
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a process of the service needs to know about where it runs.
+
+    Attributes:
+        home: data folder of the embedded default: SQLite file, artifacts, broker folder, secret key.
+        database_url: SQLAlchemy URL; PostgreSQL is spelled `postgresql+psycopg://`.
+        broker_url: Celery broker; the default is a folder below `home`.
+        artifacts: folder of posteriors and data set indexes.
+        bind: host:port of the web process.
+        auth: "local" (no login, loopback addresses only).
+        data_roots: folders that a data set named over REST or in the browser must lie under.
+        checkpoint_roots: the same for checkpoint files.
+        secret_key: signs sessions and CSRF tokens; made on first start when not set. Never shown.
+        url: where the CLI finds a running server; None for the local database.
+        token: the CLI's bearer token. Never shown.
+    """
+
+    home: Path
+    database_url: str
+    broker_url: str
+    artifacts: Path
+    bind: str = DEFAULT_BIND
+    auth: str = "local"
+    data_roots: tuple[Path, ...] = ()
+    checkpoint_roots: tuple[Path, ...] = ()
+    secret_key: str | None = None
+    url: str | None = None
+    token: str | None = None
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
+        """Read the `SOFTVOTE_*` variables.
+
+        Raises:
+            ConfigurationError: one or more break a rule; all are listed.
+        """
+        env = os.environ if environment is None else environment
+        home = Path(env.get("SOFTVOTE_HOME") or "~/.local/share/softvote").expanduser().absolute()
+        settings = cls(
+            home=home,
+            database_url=env.get("SOFTVOTE_DATABASE_URL") or f"sqlite:///{home / 'softvote.db'}",
+            broker_url=env.get("SOFTVOTE_BROKER_URL") or "filesystem://",
+            artifacts=Path(env.get("SOFTVOTE_ARTIFACTS") or home / "artifacts").expanduser().absolute(),
+            bind=env.get("SOFTVOTE_BIND") or DEFAULT_BIND,
+            auth=env.get("SOFTVOTE_AUTH") or "local",
+            data_roots=_folders(env.get("SOFTVOTE_DATA_ROOTS"), home / "data"),
+            checkpoint_roots=_folders(env.get("SOFTVOTE_CHECKPOINT_ROOTS"), home / "checkpoints"),
+            secret_key=env.get("SOFTVOTE_SECRET_KEY") or None,
+            url=(env.get("SOFTVOTE_URL") or "").rstrip("/") or None,
+            token=env.get("SOFTVOTE_TOKEN") or None,
+        )
+        problems = settings.problems()
+        if problems:
+            raise ConfigurationError(problems)
+        return settings
+
+    def problems(self) -> list[Problem]:
+        """Every rule that these settings break."""
+        found = []
+        if not self.database_url.startswith(("sqlite:///", "postgresql+psycopg://")):
+            rule = "sqlite:///PATH or postgresql+psycopg://USER@HOST/NAME"
+            found.append(Problem("SOFTVOTE_DATABASE_URL", rule, redacted(self.database_url)))
+        if not self.broker_url.startswith(("filesystem://", "redis://", "rediss://")):
+            found.append(
+                Problem("SOFTVOTE_BROKER_URL", "filesystem:// or redis://HOST:PORT/DB", redacted(self.broker_url))
+            )
+        host, _, port = self.bind.rpartition(":")
+        if not host or not port.isdecimal() or not 0 <= int(port) < 65536:
+            found.append(Problem("SOFTVOTE_BIND", "HOST:PORT", self.bind))
+        elif self.auth == "local" and host.strip("[]") not in LOOPBACK_HOSTS:
+            found.append(
+                Problem("SOFTVOTE_BIND", "a loopback host, since SOFTVOTE_AUTH=local asks nobody to log in", self.bind)
+            )
+        if self.auth != "local":
+            found.append(Problem("SOFTVOTE_AUTH", "local", self.auth))
+        if self.secret_key is not None and len(self.secret_key) < 32:
+            found.append(Problem("SOFTVOTE_SECRET_KEY", "at least 32 characters", "(hidden)"))
+        if self.url is not None and not self.url.startswith(("http://", "https://")):
+            found.append(Problem("SOFTVOTE_URL", "http://HOST or https://HOST", self.url))
+        return found
+
+    @property
+    def embedded_broker(self) -> bool:
+        """Whether doorbells travel through a folder rather than a Redis server."""
+        return self.broker_url.startswith("filesystem://")
+
+    @property
+    def sqlite(self) -> bool:
+        """Whether the database is one SQLite file on this host."""
+        return self.database_url.startswith("sqlite:///")
+
+    def redacted(self) -> dict[str, str]:
+        """Settings as text with every secret hidden, for `doctor` and logs."""
+        hidden = {
+            "secret_key": "(set)" if self.secret_key else "(made on first start)",
+            "token": "(set)" if self.token else "(none)",
+        }
+        shown = {name: str(getattr(self, name)) for name in ("home", "artifacts", "bind", "auth", "url")}
+        roots = {name: os.pathsep.join(map(str, getattr(self, name))) for name in ("data_roots", "checkpoint_roots")}
+        return {
+            **shown,
+            **roots,
+            "database_url": redacted(self.database_url),
+            "broker_url": redacted(self.broker_url),
+            **hidden,
+        }
+
+
+def redacted(url: str) -> str:
+    """The URL without the password in it."""
+    scheme, separator, rest = url.partition("://")
+    credentials, at, host = rest.rpartition("@")
+    user = credentials.partition(":")[0]
+    return f"{scheme}{separator}{user}{':***' if ':' in credentials else ''}{at}{host}"
+
+
+def _folders(value: str | None, default: Path) -> tuple[Path, ...]:
+    if not value:
+        return (default,)
+    return tuple(Path(folder).expanduser().absolute() for folder in value.split(os.pathsep) if folder)

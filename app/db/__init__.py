@@ -1,0 +1,1 @@
+"""Tables, sessions and reads. Writes live in app/services."""

@@ -1,0 +1,157 @@
+"""Every error the service raises. The stable `code` of a class is stored, returned by REST, listed in docs/errors.md."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+from ensembles.errors import Problem
+
+
+class ServiceError(Exception):
+    """Root of the service's errors."""
+
+    code: ClassVar[str] = "service_error"
+
+
+class ConfigurationError(ServiceError):
+    """Settings that break rules; every problem is listed at once."""
+
+    code = "configuration"
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(map(str, self.problems)))
+
+
+class InvalidRequestError(ServiceError):
+    """A request that breaks one or more rules; every problem is listed at once."""
+
+    code = "invalid_request"
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(map(str, self.problems)))
+
+
+class NotFoundError(ServiceError):
+    """No such checkpoint, data set, evaluation…; near names are suggested."""
+
+    code = "not_found"
+
+    def __init__(self, kind: str, key: str, known: Iterable[str] = ()) -> None:
+        self.kind, self.key = kind, key
+        self.near = tuple(difflib.get_close_matches(key, list(known), n=3, cutoff=0.5))
+        hint = f"; did you mean {' or '.join(self.near)}?" if self.near else ""
+        super().__init__(f"no {kind} {key!r}{hint}")
+
+
+class NameTakenError(ServiceError):
+    """A name that another row of the same kind bears."""
+
+    code = "name_taken"
+
+    def __init__(self, kind: str, name: str) -> None:
+        self.kind, self.name = kind, name
+        super().__init__(f"name: a {kind} named {name!r} exists; names are unique")
+
+
+class NotReadyError(ServiceError):
+    """A checkpoint or data set whose registration has not finished, or has failed."""
+
+    code = "not_ready"
+
+    def __init__(self, kind: str, name: str, state: str) -> None:
+        self.kind, self.name, self.state = kind, name, state
+        super().__init__(f"{kind} {name!r} is {state}; only a ready one can be used")
+
+
+class InUseError(ServiceError):
+    """Something that cannot be deleted while evaluations use it."""
+
+    code = "in_use"
+
+    def __init__(self, kind: str, name: str, users: int) -> None:
+        self.kind, self.name, self.users = kind, name, users
+        super().__init__(
+            f"{kind} {name!r} is used by {users} evaluation{'s' if users != 1 else ''} and cannot be deleted"
+        )
+
+
+class StateConflictError(ServiceError):
+    """A transition that the present state does not allow."""
+
+    code = "state_conflict"
+
+    def __init__(self, kind: str, key: str, state: str, action: str) -> None:
+        self.kind, self.key, self.state, self.action = kind, key, state, action
+        super().__init__(f"{kind} {key} is {state}; it cannot be {action}")
+
+
+class IdempotencyConflictError(ServiceError):
+    """An Idempotency-Key that came before with another request."""
+
+    code = "idempotency_conflict"
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        super().__init__(f"Idempotency-Key: {key!r} was used before with another request")
+
+
+class PathForbiddenError(ServiceError):
+    """A path outside the allow-listed roots, or one that does not exist: a stranger learns no difference."""
+
+    code = "path_forbidden"
+
+    def __init__(self, field: str, path: str, setting: str) -> None:
+        self.field, self.path, self.setting = field, path, setting
+        super().__init__(f"{field}: a path that exists under one of the folders of {setting} is needed; got {path!r}")
+
+
+class LeaseLostError(ServiceError):
+    """The lease went to another worker: whatever this one still does must leave no trace."""
+
+    code = "lease_lost"
+
+    def __init__(self, kind: str, key: str, token: int) -> None:
+        self.kind, self.key, self.token = kind, key, token
+        super().__init__(f"the lease on {kind} {key} with token {token} is no longer held")
+
+
+class ArtifactDamagedError(ServiceError):
+    """A stored file that is missing or whose content is not what its checksum says."""
+
+    code = "artifact_damaged"
+
+    def __init__(self, key: str, reason: str) -> None:
+        self.key, self.reason = key, reason
+        super().__init__(f"artifact {key!r} is damaged: {reason}")
+
+
+class StorageFullError(ServiceError):
+    """No room for an artifact; work waits until there is, and no attempt is burnt."""
+
+    code = "storage_full"
+
+    def __init__(self, folder: str, needed_bytes: int) -> None:
+        self.folder, self.needed_bytes = folder, needed_bytes
+        super().__init__(f"no room under {folder!r} for {needed_bytes} bytes")
+
+
+class DatabaseUnavailableError(ServiceError):
+    """The database does not answer, or stays locked past the patience of one request."""
+
+    code = "database_unavailable"
+
+
+class SchemaOutdatedError(ServiceError):
+    """The database's migrations are not at this release's head."""
+
+    code = "schema_outdated"
+
+    def __init__(self, found: str | None, expected: str) -> None:
+        self.found, self.expected = found, expected
+        super().__init__(
+            f"the database schema is at {found or 'no revision'}, this release needs {expected}; run `softvote migrate`"
+        )

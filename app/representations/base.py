@@ -1,0 +1,35 @@
+"""What every document shares."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+T = TypeVar("T")
+
+
+class Document(BaseModel):
+    """An immutable JSON answer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Request(BaseModel):
+    """An immutable JSON request; unknown fields are refused by name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Page(Document, Generic[T]):
+    """One page of a list; `next` is an opaque cursor, null on the last page."""
+
+    items: list[T]
+    next: str | None = None
+
+
+class ErrorInfo(Document):
+    """Why something failed: a stable code and a sentence."""
+
+    code: str
+    message: str
