@@ -46,7 +46,7 @@ class CheckpointRequest(Request):
     name: Name
     training_scale: str | int | list[int] | None = None
     preprocessing: str | dict[str, Any] | None = None
-    tags: list[Name] = []
+    tags: list[Name] = Field(default=[])
     notes: str = Field(default="", max_length=10_000)
 
 

@@ -1,0 +1,245 @@
+"""Where the command line gets its answers: a server named by SOFTVOTE_URL, or the local database. Both speak JSON."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, cast
+
+import click
+import httpx
+
+from app.db.queries import checkpoints as checkpoint_queries
+from app.db.queries import datasets as dataset_queries
+from app.db.queries import evaluations as evaluation_queries
+from app.errors import ServiceError
+from app.representations.base import Document
+from app.representations.catalogue import CheckpointDocument, DatasetDocument
+from app.representations.requests import CheckpointRequest, DatasetRequest, EvaluationRequest
+from app.runtime import Runtime, build_runtime
+from app.services import evaluations as evaluation_service
+
+Json = dict[str, Any]
+
+
+class Runner(Protocol):
+    """What needs torch, or files: offered by the worker side through the entry point `softvote.local`."""
+
+    def register_checkpoint_now(self, runtime: Runtime, request: CheckpointRequest) -> CheckpointDocument:
+        """Read a weights file and register it, in this process."""
+
+    def register_dataset_now(self, runtime: Runtime, request: DatasetRequest) -> DatasetDocument:
+        """Scan a folder and register it, in this process."""
+
+    def run_until_done(self, runtime: Runtime, evaluation_id: str, progress: Callable[[int, int], None] | None) -> None:
+        """Predict and fuse one evaluation in this process, without a queue."""
+
+    def describe_devices(self) -> list[str]:
+        """The devices that a worker here could use, one line each."""
+
+
+class ServerError(ServiceError):
+    """The server refused; its problem document is in `problem`."""
+
+    code = "server_error"
+
+    def __init__(self, problem: Mapping[str, Any]) -> None:
+        self.problem = problem
+        super().__init__(str(problem.get("detail") or problem.get("title") or "the server refused the request"))
+
+
+class ServerUnreachableError(ServiceError):
+    """Nothing answers at SOFTVOTE_URL."""
+
+    code = "server_unreachable"
+
+
+class Backend(Protocol):
+    """Questions and requests of the command line; every answer is the JSON that REST gives."""
+
+    def checkpoints(self) -> list[Json]:
+        """All checkpoints."""
+
+    def checkpoint(self, key: str) -> Json:
+        """One checkpoint by id or name."""
+
+    def layers(self, key: str) -> list[Json]:
+        """Its layer table."""
+
+    def add_checkpoint(self, request: CheckpointRequest) -> Json:
+        """Register a weights file."""
+
+    def datasets(self) -> list[Json]:
+        """All data sets."""
+
+    def dataset(self, key: str) -> Json:
+        """One data set by id or name."""
+
+    def add_dataset(self, request: DatasetRequest) -> Json:
+        """Register a folder."""
+
+    def evaluations(self, limit: int, status: str | None) -> list[Json]:
+        """The newest evaluations."""
+
+    def evaluation(self, evaluation_id: str) -> Json:
+        """One evaluation."""
+
+    def scores(self, evaluation_id: str) -> Json:
+        """Its scores."""
+
+    def submit(self, request: EvaluationRequest) -> Json:
+        """Start an evaluation."""
+
+    def act(self, evaluation_id: str, action: str) -> Json:
+        """`cancel` or `retry` one."""
+
+
+def load_runner() -> Runner:
+    """The worker side of this installation.
+
+    Raises:
+        click.UsageError: only the web part is installed.
+    """
+    for entry in importlib.metadata.entry_points(group="softvote.local"):
+        return cast("Runner", entry.load())
+    raise click.UsageError("this needs the worker extra: pip install 'softvote[worker]'")
+
+
+class LocalBackend:
+    """Answers from the local database; registers files in this process."""
+
+    def __init__(self, runtime: Runtime | None = None) -> None:
+        self.runtime = runtime or build_runtime(migrate=True)
+
+    def checkpoints(self) -> list[Json]:
+        with self.runtime.db.read() as session:
+            return _all_pages(lambda cursor: checkpoint_queries.list_page(session, cursor=cursor, limit=200))
+
+    def checkpoint(self, key: str) -> Json:
+        with self.runtime.db.read() as session:
+            return _json(checkpoint_queries.get(session, key))
+
+    def layers(self, key: str) -> list[Json]:
+        with self.runtime.db.read() as session:
+            return [_json(layer) for layer in checkpoint_queries.layers(session, key)]
+
+    def add_checkpoint(self, request: CheckpointRequest) -> Json:
+        return _json(load_runner().register_checkpoint_now(self.runtime, request))
+
+    def datasets(self) -> list[Json]:
+        with self.runtime.db.read() as session:
+            return _all_pages(lambda cursor: dataset_queries.list_page(session, cursor=cursor, limit=200))
+
+    def dataset(self, key: str) -> Json:
+        with self.runtime.db.read() as session:
+            return _json(dataset_queries.get(session, key))
+
+    def add_dataset(self, request: DatasetRequest) -> Json:
+        return _json(load_runner().register_dataset_now(self.runtime, request))
+
+    def evaluations(self, limit: int, status: str | None) -> list[Json]:
+        with self.runtime.db.read() as session:
+            page = evaluation_queries.list_page(session, cursor=None, limit=limit, status=status)
+            return [_json(item) for item in page.items]
+
+    def evaluation(self, evaluation_id: str) -> Json:
+        with self.runtime.db.read() as session:
+            return _json(evaluation_queries.get(session, evaluation_id))
+
+    def scores(self, evaluation_id: str) -> Json:
+        with self.runtime.db.read() as session:
+            return _json(evaluation_queries.scores(session, evaluation_id))
+
+    def submit(self, request: EvaluationRequest) -> Json:
+        return self.evaluation(evaluation_service.submit(self.runtime.db, request).id)
+
+    def act(self, evaluation_id: str, action: str) -> Json:
+        {"cancel": evaluation_service.cancel, "retry": evaluation_service.retry}[action](self.runtime.db, evaluation_id)
+        return self.evaluation(evaluation_id)
+
+
+class HttpBackend:
+    """Answers from a server's REST interface."""
+
+    def __init__(self, url: str, token: str | None) -> None:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._client = httpx.Client(base_url=f"{url}/api/v1", headers=headers, timeout=30)
+
+    def checkpoints(self) -> list[Json]:
+        return self._list("/checkpoints")
+
+    def checkpoint(self, key: str) -> Json:
+        return self._call("GET", f"/checkpoints/{key}")
+
+    def layers(self, key: str) -> list[Json]:
+        return cast("list[Json]", self._call("GET", f"/checkpoints/{key}/layers")["items"])
+
+    def add_checkpoint(self, request: CheckpointRequest) -> Json:
+        return self._call("POST", "/checkpoints", request)
+
+    def datasets(self) -> list[Json]:
+        return self._list("/datasets")
+
+    def dataset(self, key: str) -> Json:
+        return self._call("GET", f"/datasets/{key}")
+
+    def add_dataset(self, request: DatasetRequest) -> Json:
+        return self._call("POST", "/datasets", request)
+
+    def evaluations(self, limit: int, status: str | None) -> list[Json]:
+        params = {"limit": str(limit), **({"status": status} if status else {})}
+        return cast("list[Json]", self._call("GET", "/evaluations", params=params)["items"])
+
+    def evaluation(self, evaluation_id: str) -> Json:
+        return self._call("GET", f"/evaluations/{evaluation_id}")
+
+    def scores(self, evaluation_id: str) -> Json:
+        return self._call("GET", f"/evaluations/{evaluation_id}/scores")
+
+    def submit(self, request: EvaluationRequest) -> Json:
+        return self._call("POST", "/evaluations", request)
+
+    def act(self, evaluation_id: str, action: str) -> Json:
+        return self._call("POST", f"/evaluations/{evaluation_id}/{action}")
+
+    def _list(self, path: str) -> list[Json]:
+        items: list[Json] = []
+        cursor: str | None = None
+        while True:
+            page = self._call("GET", path, params={"limit": "200", **({"cursor": cursor} if cursor else {})})
+            items += page["items"]
+            cursor = page["next"]
+            if cursor is None:
+                return items
+
+    def _call(self, method: str, path: str, body: Any = None, params: Mapping[str, str] | None = None) -> Json:
+        content = body.model_dump_json() if body is not None else ("{}" if method == "POST" else None)
+        headers = {"Content-Type": "application/json"} if content is not None else {}
+        try:
+            response = self._client.request(method, path, content=content, headers=headers, params=params)
+        except httpx.HTTPError as error:
+            raise ServerUnreachableError(
+                f"SOFTVOTE_URL: nothing answers at {self._client.base_url}: {error}"
+            ) from error
+        try:
+            answer = response.json()
+        except ValueError:
+            answer = {"title": f"{response.status_code} {response.reason_phrase}, not a Softvote answer"}
+        if response.is_error:
+            raise ServerError(answer)
+        return cast("Json", answer)
+
+
+def _json(document: Document) -> Json:
+    return document.model_dump(mode="json")
+
+
+def _all_pages(read: Callable[[str | None], Any]) -> list[Json]:
+    items: list[Json] = []
+    cursor: str | None = None
+    while True:
+        page = read(cursor)
+        items += [_json(item) for item in page.items]
+        cursor = page.next
+        if cursor is None:
+            return items

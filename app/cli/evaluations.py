@@ -1,0 +1,297 @@
+"""`softvote evaluate`, `status`, `results`, `ls`, `cancel`, `retry`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from app.cli.backends import Backend, LocalBackend, load_runner
+from app.cli.context import backend
+from app.cli.output import EXIT_FAILED, json_option, named_errors, print_fields, print_json, print_table
+from app.representations.evaluations import ScoresDocument
+from app.representations.requests import EvaluationRequest, FusionRequest
+from app.representations.tabular import Cell, metric_text, score_table, to_csv, to_markdown
+
+TERMINAL = ("succeeded", "failed", "cancelled")
+POLL_SECONDS = 0.5
+
+
+@click.command()
+@click.option("--dataset", required=True, help="Name or id of a registered data set.")
+@click.option(
+    "--checkpoint", "checkpoints", required=True, multiple=True, help="Name of a registered checkpoint; may repeat."
+)
+@click.option("--protocol", default="vgg-multi-scale-dense", show_default=True, help="A preset's name, or a JSON file.")
+@click.option("--fusion", default="mean", show_default=True, help="Fusion rule.")
+@click.option("--weight", "weights", type=float, multiple=True, help="One a checkpoint, in their order.")
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first N images in canonical order, a fair sample.")
+@click.option("--force", is_flag=True, help="Predict anew, whatever is known.")
+@click.option("--priority", type=click.IntRange(0, 9), default=5, show_default=True)
+@click.option(
+    "--unreadable",
+    type=click.Choice(["fail", "skip"]),
+    default="fail",
+    show_default=True,
+    help="Policy for images that cannot be read.",
+)
+@click.option("--wait", is_flag=True, help="Wait for the end and print the results.")
+@click.option("--local", is_flag=True, help="Run in this process, with no queue.")
+@json_option
+@named_errors
+def evaluate(
+    dataset: str,
+    checkpoints: tuple[str, ...],
+    protocol: str,
+    fusion: str,
+    weights: tuple[float, ...],
+    limit: int | None,
+    force: bool,
+    priority: int,
+    unreadable: Any,
+    wait: bool,
+    local: bool,
+    as_json: bool,
+) -> None:
+    """Evaluate checkpoints on a data set, and fuse them."""
+    request = EvaluationRequest(
+        dataset=dataset,
+        checkpoints=list(checkpoints),
+        protocol=_protocol(protocol),
+        fusion=FusionRequest(rule=fusion, weights=list(weights) or None),
+        limit=limit,
+        force=force,
+        priority=priority,
+        unreadable=unreadable,
+    )
+    source = backend()
+    if local and not isinstance(source, LocalBackend):
+        raise click.UsageError("--local runs on the local database; unset SOFTVOTE_URL")
+    evaluation = source.submit(request)
+    if isinstance(source, LocalBackend) and local:
+        with _progress_bar(as_json) as bar:
+            load_runner().run_until_done(source.runtime, evaluation["id"], _mover(bar))
+    elif wait:
+        _wait(source, evaluation["id"], as_json)
+    evaluation = source.evaluation(evaluation["id"])
+    if not (wait or local):
+        print_json(evaluation) if as_json else _print_status(evaluation)
+        return
+    _finish(source, evaluation, as_json)
+
+
+@click.command()
+@click.argument("evaluation_id", metavar="ID")
+@json_option
+@named_errors
+def status(evaluation_id: str, as_json: bool) -> None:
+    """Show how one evaluation is doing, and why it waits."""
+    evaluation = backend().evaluation(evaluation_id)
+    print_json(evaluation) if as_json else _print_status(evaluation)
+
+
+@click.command()
+@click.argument("evaluation_id", metavar="ID")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "json", "parquet", "markdown"]),
+    default="table",
+    show_default=True,
+)
+@click.option(
+    "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file instead of the terminal."
+)
+@named_errors
+def results(evaluation_id: str, form: str, output: Path | None) -> None:
+    """Print the scores of one evaluation; errors are fractions except in the table and in Markdown."""
+    scores = backend().scores(evaluation_id)
+    rows = score_table(ScoresDocument.model_validate(scores).items)
+    if form == "parquet":
+        if output is None:
+            raise click.UsageError("--format parquet needs --output FILE")
+        _write_parquet(rows, output)
+        return
+    text = (
+        {"csv": to_csv, "markdown": to_markdown}[form](rows)
+        if form in ("csv", "markdown")
+        else json.dumps(scores, indent=2) + "\n"
+    )
+    if form == "table" and output is None:
+        _print_scores(rows)
+    elif output is not None:
+        output.write_text(to_markdown(rows) if form == "table" else text, encoding="utf-8", newline="")
+    else:
+        click.echo(text, nl=False)
+
+
+@click.command("ls")
+@click.option("--limit", type=click.IntRange(1, 200), default=20, show_default=True)
+@click.option("--status", "wanted", type=click.Choice(["queued", "predicting", "fusing", *TERMINAL]))
+@json_option
+@named_errors
+def ls(limit: int, wanted: str | None, as_json: bool) -> None:
+    """List the newest evaluations."""
+    documents = backend().evaluations(limit, wanted)
+    if as_json:
+        print_json(documents)
+        return
+    print_table(
+        ["id", "status", "data set", "checkpoints", "protocol", "top-1", "top-5", "created"],
+        [
+            (
+                d["id"],
+                d["status"],
+                d["dataset"],
+                ", ".join(d["checkpoints"]),
+                d["protocol_name"] or "custom",
+                _percent(d["top1_error"]),
+                _percent(d["top5_error"]),
+                d["created_at"][:19].replace("T", " "),
+            )
+            for d in documents
+        ],
+        right=("top-1", "top-5"),
+    )
+
+
+def _action(action: str, help_text: str) -> click.Command:
+    @click.command(action, help=help_text)
+    @click.argument("evaluation_id", metavar="ID")
+    @json_option
+    @named_errors
+    def command(evaluation_id: str, as_json: bool) -> None:
+        evaluation = backend().act(evaluation_id, action)
+        print_json(evaluation) if as_json else _print_status(evaluation)
+
+    return command
+
+
+def register(group: click.Group) -> None:
+    """Add these commands."""
+    for command in (
+        evaluate,
+        status,
+        results,
+        ls,
+        _action("cancel", "Cancel one evaluation; what others want too goes on."),
+        _action("retry", "Take up a failed or cancelled evaluation again; what is done stays done."),
+    ):
+        group.add_command(command)
+
+
+def _protocol(value: str) -> str | dict[str, Any]:
+    """A preset's name, or the object in a JSON file."""
+    path = Path(value)
+    if path.suffix != ".json":
+        return value
+    try:
+        loaded = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise click.BadParameter(f"{value}: {error}", param_hint="--protocol") from error
+    if not isinstance(loaded, dict):
+        raise click.BadParameter(f"{value}: a JSON object is needed", param_hint="--protocol")
+    return loaded
+
+
+def _progress_bar(as_json: bool) -> AbstractContextManager[Progress | None]:
+    if as_json or not sys.stderr.isatty():
+        return nullcontext()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
+    bar = Progress(*columns, console=Console(stderr=True))
+    bar.add_task("image-views", total=None)
+    return bar
+
+
+def _mover(bar: Progress | None) -> Any:
+    return None if bar is None else lambda done, total: bar.update(bar.task_ids[0], completed=done, total=total)
+
+
+def _wait(source: Backend, evaluation_id: str, as_json: bool) -> None:
+    with _progress_bar(as_json) as bar:
+        while True:
+            evaluation = source.evaluation(evaluation_id)
+            if bar is not None:
+                progress = evaluation["progress"]
+                bar.update(
+                    bar.task_ids[0],
+                    completed=progress["done"],
+                    total=progress["total"],
+                    description=evaluation["status"],
+                )
+            if evaluation["status"] in TERMINAL:
+                return
+            time.sleep(POLL_SECONDS)
+
+
+def _finish(source: Backend, evaluation: dict[str, Any], as_json: bool) -> None:
+    if evaluation["status"] != "succeeded":
+        print_json(evaluation) if as_json else _print_status(evaluation)
+        sys.exit(EXIT_FAILED)
+    scores = source.scores(evaluation["id"])
+    if as_json:
+        print_json({**evaluation, "scores": scores["items"]})
+    else:
+        _print_scores(score_table(ScoresDocument.model_validate(scores).items))
+        click.echo(f"\nevaluation {evaluation['id']}")
+
+
+def _print_scores(rows: list[dict[str, Cell]]) -> None:
+    metrics = [m for m in ("top1_error", "top5_error", "nll") if any(m in row for row in rows)]
+    heads = {"top1_error": "top-1 error [95 %]", "top5_error": "top-5 error [95 %]", "nll": "NLL"}
+    print_table(
+        ["subject", "Q", "mode", *(heads[m] for m in metrics), "n"],
+        [(row["name"], row["scales"], row["mode"], *(metric_text(row, m) for m in metrics), row["n"]) for row in rows],
+        right=(*heads.values(), "n"),
+    )
+    unreadable = max((int(row["n_unreadable"] or 0) for row in rows), default=0)
+    if unreadable:
+        click.echo(f"{unreadable} unreadable image{'s' if unreadable != 1 else ''} left out")
+
+
+def _print_status(evaluation: dict[str, Any]) -> None:
+    progress, error = evaluation["progress"], evaluation["error"]
+    rate = f", {progress['images_per_second']:.1f} images/s" if progress["images_per_second"] else ""
+    eta = f", about {progress['eta_seconds']:.0f} s left" if progress["eta_seconds"] else ""
+    print_fields(
+        [
+            ("evaluation", evaluation["id"]),
+            ("status", evaluation["status"] + (f" [{error['code']}]: {error['message']}" if error else "")),
+            ("waiting for", evaluation["waiting_for"]),
+            ("progress", f"{progress['done']:,} of {progress['total']:,} image-views{rate}{eta}"),
+            ("data set", f"{evaluation['dataset']} ({evaluation['images']:,} images)"),
+            ("protocol", evaluation["protocol_name"] or "custom"),
+            (
+                "checkpoints",
+                ", ".join(
+                    f"{m['checkpoint']} (Q {' '.join(map(str, m['scales']))})" for m in evaluation["checkpoints"]
+                ),
+            ),
+        ]
+    )
+
+
+def _write_parquet(rows: list[dict[str, Cell]], output: Path) -> None:
+    try:
+        import pyarrow as pa  # noqa: PLC0415 - an extra, and slow to import
+        import pyarrow.parquet as pq  # noqa: PLC0415
+    except ImportError as error:
+        raise click.UsageError("--format parquet needs the extra: pip install 'softvote[parquet]'") from error
+    pq.write_table(pa.Table.from_pylist(rows), output)
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value * 100:.2f} %"

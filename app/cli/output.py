@@ -1,0 +1,88 @@
+"""What commands print: tables for people, JSON for programs, errors with their code."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
+from typing import Any, NoReturn, ParamSpec, TypeVar
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from app.errors import ConfigurationError, DatabaseUnavailableError, SchemaOutdatedError, ServiceError
+from ensembles.errors import EnsemblesError, Problem
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+EXIT_FAILED, EXIT_USAGE, EXIT_INFRASTRUCTURE = 1, 2, 4
+
+#: Codes that say the surroundings are at fault, not the request.
+_INFRASTRUCTURE = {
+    DatabaseUnavailableError.code,
+    SchemaOutdatedError.code,
+    ConfigurationError.code,
+    "broker_unavailable",
+    "server_unreachable",
+    "storage_full",
+}
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+
+
+def print_json(value: Any) -> None:
+    """Indented JSON on standard output."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=not sys.stdout.encoding.lower().startswith("utf")))
+
+
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str] = (), title: str = ""
+) -> None:
+    """A table as wide as the terminal; numbers stand right-aligned."""
+    table = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*("" if cell is None else str(cell) for cell in row))
+    Console(highlight=False, markup=False).print(table)
+
+
+def print_fields(pairs: Iterable[tuple[str, Any]]) -> None:
+    """Name and value, a line each; empty values are left out."""
+    shown = [(name, value) for name, value in pairs if value not in (None, "", [])]
+    width = max((len(name) for name, _ in shown), default=0)
+    for name, value in shown:
+        click.echo(f"{name:<{width}}  {value}")
+
+
+def named_errors(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn the project's errors into one clear message and an exit code: 2 the request, 4 the surroundings."""
+
+    @wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except (ServiceError, EnsemblesError) as error:
+            _fail(error, as_json=bool(kwargs.get("as_json")))
+
+    return wrapped
+
+
+def _fail(error: ServiceError | EnsemblesError, *, as_json: bool) -> NoReturn:
+    problem: dict[str, Any] = dict(getattr(error, "problem", {}) or {})
+    code = str(problem.get("code") or error.code)
+    problems: Sequence[Problem] = getattr(error, "problems", ())
+    lines = [str(p) for p in problems] or [f"{e['pointer']}: {e['message']}" for e in problem.get("errors", [])]
+    if as_json:
+        answer = problem or {"code": code, "detail": str(error), "errors": lines}
+        click.echo(json.dumps(answer, indent=2, default=str), err=True)
+    elif lines:
+        click.echo(f"Error [{code}]:", err=True)
+        for line in lines:
+            click.echo(f"  {line}", err=True)
+    else:
+        click.echo(f"Error [{code}]: {error}", err=True)
+    sys.exit(EXIT_INFRASTRUCTURE if code in _INFRASTRUCTURE else EXIT_USAGE)

@@ -1,0 +1,45 @@
+"""`softvote web` and `softvote migrate`; `worker`, `scheduler` and `up` join from the worker side."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from app.cli.output import named_errors
+from app.config import Settings
+from app.db import migrations
+
+
+@click.command()
+@click.option("--bind", help="HOST:PORT; by default SOFTVOTE_BIND, else 127.0.0.1:8080.")
+@click.option("--threads", type=click.IntRange(1, 64), default=8, show_default=True)
+@named_errors
+def web(bind: str | None, threads: int) -> None:
+    """Serve the dashboard and the REST interface (waitress; behind gunicorn, serve app.wsgi:application)."""
+    import waitress  # noqa: PLC0415 - other commands need neither the server nor Flask
+
+    from app.factory import create_app  # noqa: PLC0415
+    from app.runtime import build_runtime  # noqa: PLC0415
+
+    if bind:
+        os.environ["SOFTVOTE_BIND"] = bind
+    settings = Settings.from_environment()
+    application = create_app(build_runtime(settings))
+    click.echo(f"Softvote listens on http://{settings.bind}", err=True)
+    waitress.serve(application, listen=settings.bind, threads=threads, ident="softvote")
+
+
+@click.command()
+@named_errors
+def migrate() -> None:
+    """Bring the database's schema to this release; safe to run twice, or from two places at once."""
+    settings = Settings.from_environment()
+    migrations.upgrade(settings.database_url)
+    click.echo(f"database schema at {migrations.head()}")
+
+
+def register(group: click.Group) -> None:
+    """Add these commands."""
+    group.add_command(web)
+    group.add_command(migrate)
