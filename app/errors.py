@@ -1,4 +1,4 @@
-"""Every error the service raises. The stable `code` of a class is stored, returned by REST, listed in docs/errors.md."""
+"""Every error the service raises. A class's stable `code` is stored, returned by REST and listed in docs/errors.md."""
 
 from __future__ import annotations
 

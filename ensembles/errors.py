@@ -1,4 +1,4 @@
-"""Every error the library raises. Each carries its data as attributes and a stable `code` (listed in docs/errors.md)."""
+"""Every error the library raises. Each carries its data as attributes and a stable `code`, listed in docs/errors.md."""
 
 from __future__ import annotations
 
@@ -104,6 +104,29 @@ class UnreadableImageError(EnsemblesError):
         super().__init__(f"image {image_id!r} cannot be read: {reason}")
 
 
+class DecoderMissingError(EnsemblesError):
+    """The asked-for image decoder is an optional dependency that cannot be imported here."""
+
+    code = "decoder_missing"
+
+    def __init__(self, decoder: str, reason: str) -> None:
+        self.decoder, self.reason = decoder, reason
+        super().__init__(f"decoder: {decoder!r} cannot be used, {reason}; install it, or decode with pillow")
+
+
+class DatasetChangedError(EnsemblesError):
+    """A file is no longer the one that was registered: its prediction would stand under another image's fingerprint."""
+
+    code = "dataset_changed"
+
+    def __init__(self, image_id: str, expected_sha256: str, found: str) -> None:
+        self.image_id, self.expected_sha256, self.found = image_id, expected_sha256, found
+        super().__init__(
+            f"image {image_id!r} changed since it was registered: {found}, registered with sha256 "
+            f"{expected_sha256[:12]}…; restore the file, or register the data set anew"
+        )
+
+
 class CheckpointError(EnsemblesError):
     """Root of what can be wrong with a checkpoint file."""
 
@@ -174,6 +197,38 @@ class NonFiniteOutputError(EnsemblesError):
     def __init__(self, checkpoint: str, image_id: str) -> None:
         self.checkpoint, self.image_id = checkpoint, image_id
         super().__init__(f"checkpoint {checkpoint!r} gave a NaN or infinite class score, first on image {image_id!r}")
+
+
+class PredictionStoppedError(EnsemblesError):
+    """The caller's `should_stop` answered yes; nothing of the range was kept."""
+
+    code = "prediction_stopped"
+
+    def __init__(self, forward_passes: int) -> None:
+        self.forward_passes = forward_passes
+        super().__init__(f"prediction was stopped by its caller after {forward_passes} forward passes")
+
+
+class NonFiniteProbsError(EnsemblesError):
+    """NaN or infinity among posteriors that were to be fused or scored: no class can be said to lead."""
+
+    code = "nonfinite_probs"
+
+    def __init__(self, subject: str, row: int, count: int) -> None:
+        self.subject, self.row, self.count = subject, row, count
+        super().__init__(
+            f"{subject}: every posterior must be finite; got NaN or infinity in {count} rows, first in row {row}"
+        )
+
+
+class PosteriorsFormatError(EnsemblesError):
+    """Posteriors, or a file of them, whose shape, type or values break a rule."""
+
+    code = "posteriors_format"
+
+    def __init__(self, field: str, rule: str, value: object) -> None:
+        self.field, self.rule, self.value = field, rule, value
+        super().__init__(f"{field}: {rule}; got {value!r}")
 
 
 class ClassCountMismatchError(EnsemblesError):

@@ -63,7 +63,7 @@ class Checkpoint(Base):
     __tablename__ = "checkpoints"
     __table_args__ = (_one_of("state", RegistrationState), Index(None, "fingerprint"))
 
-    id: Mapped[str] = Id
+    id: Mapped[Id]
     name: Mapped[str] = mapped_column(String(200), unique=True)
     state: Mapped[str] = mapped_column(String(16), default=RegistrationState.REGISTERING)
     error_code: Mapped[str | None] = mapped_column(String(64))
@@ -94,7 +94,7 @@ class Dataset(Base):
     __tablename__ = "datasets"
     __table_args__ = (_one_of("state", RegistrationState), Index(None, "fingerprint"))
 
-    id: Mapped[str] = Id
+    id: Mapped[Id]
     name: Mapped[str] = mapped_column(String(200), unique=True)
     state: Mapped[str] = mapped_column(String(16), default=RegistrationState.REGISTERING)
     error_code: Mapped[str | None] = mapped_column(String(64))
@@ -122,7 +122,7 @@ class PredictionSet(Base):
         CheckConstraint("frontier BETWEEN 0 AND images", name="frontier_in_range"),
     )
 
-    id: Mapped[str] = Id
+    id: Mapped[Id]
     checkpoint_fingerprint: Mapped[str] = mapped_column(String(64))
     dataset_fingerprint: Mapped[str] = mapped_column(String(64))
     view_digest: Mapped[str] = mapped_column(String(64))
@@ -166,7 +166,7 @@ class PredictionPart(LeaseColumns, Base):
         ),
     )
 
-    id: Mapped[str] = Id
+    id: Mapped[Id]
     set_id: Mapped[str] = mapped_column(ForeignKey("prediction_sets.id"), index=True)
     start: Mapped[int]
     stop: Mapped[int]
@@ -204,7 +204,7 @@ class WorkItem(LeaseColumns, Base):
         ),
     )
 
-    id: Mapped[str] = Id
+    id: Mapped[Id]
     kind: Mapped[str] = mapped_column(String(32))
     queue: Mapped[str] = mapped_column(String(16))
     priority: Mapped[int] = mapped_column(default=5)
@@ -233,7 +233,7 @@ class Evaluation(Base):
         Index(None, "dataset_id", "created_at"),
     )
 
-    id: Mapped[str] = Id
+    id: Mapped[Id]
     status: Mapped[str] = mapped_column(String(16), default=EvaluationStatus.QUEUED)
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"))
     protocol: Mapped[dict[str, Any]]
@@ -329,7 +329,7 @@ class Worker(Base):
 
     __tablename__ = "workers"
 
-    id: Mapped[str] = Id
+    id: Mapped[Id]
     name: Mapped[str] = mapped_column(String(200), index=True)
     host: Mapped[str] = mapped_column(String(200))
     boot_id: Mapped[str] = mapped_column(String(64))
