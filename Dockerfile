@@ -1,0 +1,27 @@
+# Two images from one file: `web` holds no torch, `worker` adds it.
+#   docker build --target web    -t softvote-web .
+#   docker build --target worker -t softvote-worker .
+FROM python:3.11-slim-bookworm AS base
+ENV PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    SOFTVOTE_HOME=/var/lib/softvote
+RUN useradd --uid 10001 --create-home --home-dir /var/lib/softvote --shell /usr/sbin/nologin softvote
+WORKDIR /opt/softvote
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY ensembles ensembles
+COPY app app
+COPY workers workers
+COPY migrations migrations
+
+FROM base AS web
+RUN pip install --constraint constraints.txt --editable .
+USER 10001
+EXPOSE 8080
+CMD ["gunicorn", "--worker-class", "gthread", "--workers", "2", "--threads", "8", "--bind", "0.0.0.0:8080", "app.wsgi:application"]
+
+FROM base AS worker
+RUN pip install --constraint constraints.txt --editable '.[worker]'
+USER 10001
+CMD ["softvote", "worker"]
