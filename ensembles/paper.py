@@ -1,0 +1,310 @@
+"""Tables 2-7 of the paper as data, and your measurements laid beside the printed rows.
+
+Simonyan & Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", arXiv 1409.1556v6. Errors
+are percent, as printed: one decimal, so a cell stands for a range of 0.1 points (50 of the 50,000 validation images).
+Table 1, the layers, is `ensembles.configurations`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ensembles.scales import TrainingScale
+
+Method = Literal["dense", "crops", "both"]
+Verdict = Literal["equal", "plausible", "different"]
+
+#: Points within which a measurement rounds to the cell, and within which decoder, resize or pooling could explain it.
+EQUAL_POINTS, PLAUSIBLE_POINTS = 0.05, 0.15
+
+#: Table 2: millions of parameters, as printed.
+TABLE_2: dict[str, int] = {"A": 133, "A-LRN": 133, "B": 133, "C": 134, "D": 138, "E": 144}
+
+
+@dataclass(frozen=True)
+class NetworkAtScales:
+    """One member of a row: configuration, training scale S, and the test scales Q it was evaluated at."""
+
+    configuration: str
+    training_scale: TrainingScale
+    scales: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.configuration}/{self.training_scale}/{','.join(map(str, self.scales))}"
+
+
+@dataclass(frozen=True)
+class PrintedRow:
+    """A row of tables 3-7, errors in percent; None where the paper prints no number.
+
+    Attributes:
+        members: the networks whose posteriors were averaged; empty for other groups' results in table 7.
+        reproducible: whether the weights of every member are public (the released D and E, S in [256;512]).
+        note: what a reader would stumble over.
+    """
+
+    table: int
+    label: str
+    members: tuple[NetworkAtScales, ...]
+    method: Method | None
+    top1_val: float | None
+    top5_val: float | None
+    top5_test: float | None = None
+    note: str = ""
+    reproducible: bool = False
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One of your numbers: errors are fractions on n images."""
+
+    members: tuple[NetworkAtScales, ...]
+    method: Method
+    top1_error: float
+    top5_error: float
+    n: int
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class LaidOutRow:
+    """A printed row, your measurement, or both side by side."""
+
+    printed: PrintedRow | None
+    measured: Measurement | None
+
+    @property
+    def top1_verdict(self) -> Verdict | None:
+        """How your top-1 error compares with the printed cell; None where one is missing."""
+        return self._verdict(
+            self.printed.top1_val if self.printed else None, self.measured and self.measured.top1_error
+        )
+
+    @property
+    def top5_verdict(self) -> Verdict | None:
+        """How your top-5 error compares with the printed cell; None where one is missing."""
+        return self._verdict(
+            self.printed.top5_val if self.printed else None, self.measured and self.measured.top5_error
+        )
+
+    @staticmethod
+    def _verdict(printed: float | None, measured: float | None) -> Verdict | None:
+        return None if printed is None or measured is None else cell_verdict(printed, measured)
+
+
+def cell_verdict(printed_percent: float, error: float) -> Verdict:
+    """Compare a printed cell (percent, one decimal) with a measured error (a fraction)."""
+    # A hair of tolerance: 27.05 % against 27.0 is a distance of 0.05 that binary fractions cannot state.
+    points = abs(100 * error - printed_percent) - 1e-9
+    if points <= EQUAL_POINTS:
+        return "equal"
+    return "plausible" if points <= PLAUSIBLE_POINTS else "different"
+
+
+_FIXED_SMALL, _FIXED_LARGE, _JITTERED = TrainingScale(256, 256), TrainingScale(384, 384), TrainingScale(256, 512)
+
+
+def _network(configuration: str, training_scale: TrainingScale, *, multi: bool) -> NetworkAtScales:
+    scales = training_scale.multi_scale() if multi else (training_scale.single_scale(),)
+    return NetworkAtScales(configuration, training_scale, scales)
+
+
+def _public(members: Sequence[NetworkAtScales]) -> bool:
+    return all(m.configuration in ("D", "E") and m.training_scale == _JITTERED for m in members)
+
+
+def _single(
+    table: int, configuration: str, scale: TrainingScale, top1: float, top5: float, *, method: Method = "dense"
+) -> PrintedRow:
+    network = _network(configuration, scale, multi=table != 3)
+    note = (
+        "the widely quoted row for this depth; its weights (fixed S) are not public"
+        if (scale, table) == (_FIXED_SMALL, 3)
+        else ""
+    )
+    return PrintedRow(table, configuration, (network,), method, top1, top5, note=note, reproducible=_public([network]))
+
+
+def _fusion(
+    table: int,
+    label: str,
+    members: Sequence[NetworkAtScales],
+    method: Method,
+    errors: tuple[float, float, float | None],
+    *,
+    note: str = "",
+    reproducible: bool | None = None,
+) -> PrintedRow:
+    public = _public(members) if reproducible is None else reproducible
+    return PrintedRow(table, label, tuple(members), method, *errors, note=note, reproducible=public)
+
+
+def _others(label: str, top1: float | None, top5: float | None, test: float | None, note: str = "") -> PrintedRow:
+    return PrintedRow(7, label, (), None, top1, top5, test, note)
+
+
+TABLE_3: tuple[PrintedRow, ...] = (
+    _single(3, "A", _FIXED_SMALL, 29.6, 10.4),
+    _single(3, "A-LRN", _FIXED_SMALL, 29.7, 10.5),
+    _single(3, "B", _FIXED_SMALL, 28.7, 9.9),
+    _single(3, "C", _FIXED_SMALL, 28.1, 9.4),
+    _single(3, "C", _FIXED_LARGE, 28.1, 9.3),
+    _single(3, "C", _JITTERED, 27.3, 8.8),
+    _single(3, "D", _FIXED_SMALL, 27.0, 8.8),
+    _single(3, "D", _FIXED_LARGE, 26.8, 8.7),
+    _single(3, "D", _JITTERED, 25.6, 8.1),
+    _single(3, "E", _FIXED_SMALL, 27.3, 9.0),
+    _single(3, "E", _FIXED_LARGE, 26.9, 8.7),
+    _single(3, "E", _JITTERED, 25.5, 8.0),
+)
+
+TABLE_4: tuple[PrintedRow, ...] = (
+    _single(4, "B", _FIXED_SMALL, 28.2, 9.6),
+    _single(4, "C", _FIXED_SMALL, 27.7, 9.2),
+    _single(4, "C", _FIXED_LARGE, 27.8, 9.2),
+    _single(4, "C", _JITTERED, 26.3, 8.2),
+    _single(4, "D", _FIXED_SMALL, 26.6, 8.6),
+    _single(4, "D", _FIXED_LARGE, 26.5, 8.6),
+    _single(4, "D", _JITTERED, 24.8, 7.5),
+    _single(4, "E", _FIXED_SMALL, 26.9, 8.7),
+    _single(4, "E", _FIXED_LARGE, 26.7, 8.6),
+    _single(4, "E", _JITTERED, 24.8, 7.5),
+)
+
+TABLE_5: tuple[PrintedRow, ...] = (
+    _single(5, "D", _JITTERED, 24.8, 7.5),
+    _single(5, "D", _JITTERED, 24.6, 7.5, method="crops"),
+    _single(5, "D", _JITTERED, 24.4, 7.2, method="both"),
+    _single(5, "E", _JITTERED, 24.8, 7.5),
+    _single(5, "E", _JITTERED, 24.6, 7.4, method="crops"),
+    _single(5, "E", _JITTERED, 24.4, 7.1, method="both"),
+)
+
+_SUBMISSION = tuple(
+    _network(configuration, scale, multi=True)
+    for configuration, scale in (
+        ("D", _FIXED_SMALL),
+        ("D", _FIXED_LARGE),
+        ("D", _JITTERED),
+        ("C", _FIXED_SMALL),
+        ("C", _FIXED_LARGE),
+        ("E", _FIXED_SMALL),
+        ("E", _FIXED_LARGE),
+    )
+)
+_SUBMISSION_NOTE = "none of the seven submitted networks is public; its D/[256;512] had only its FC layers fine-tuned"
+_D_AND_E = (_network("D", _JITTERED, multi=True), _network("E", _JITTERED, multi=True))
+_ONE_NET_NOTE = "section 4.4 calls this 7.1 % (model E, table 5): that is validation, the printed 7.0 is test"
+
+TABLE_6: tuple[PrintedRow, ...] = (
+    _fusion(
+        6,
+        "ILSVRC submission, 7 nets",
+        _SUBMISSION,
+        "dense",
+        (24.7, 7.5, 7.3),
+        note=_SUBMISSION_NOTE,
+        reproducible=False,
+    ),
+    _fusion(6, "D + E", _D_AND_E, "dense", (24.0, 7.1, 7.0)),
+    _fusion(
+        6, "D + E", _D_AND_E, "crops", (23.9, 7.2, None), note="worse in top-5 than dense, better in top-1, as printed"
+    ),
+    _fusion(6, "D + E", _D_AND_E, "both", (23.7, 6.8, 6.8)),
+)
+
+TABLE_7: tuple[PrintedRow, ...] = (
+    _fusion(7, "VGG, 2 nets", _D_AND_E, "both", (23.7, 6.8, 6.8)),
+    _fusion(7, "VGG, 1 net", _D_AND_E[1:], "both", (24.4, 7.1, 7.0), note=_ONE_NET_NOTE),
+    _fusion(
+        7,
+        "VGG, ILSVRC submission, 7 nets",
+        _SUBMISSION,
+        "dense",
+        (24.7, 7.5, 7.3),
+        note=_SUBMISSION_NOTE,
+        reproducible=False,
+    ),
+    _others("GoogLeNet, 1 net", None, 7.9, 7.9, "one printed cell spans validation and test"),
+    _others("GoogLeNet, 7 nets", None, 6.7, 6.7, "one printed cell spans validation and test"),
+    _others("MSRA, 11 nets", None, None, 8.1),
+    _others("MSRA, 1 net", 27.9, 9.1, 9.1),
+    _others("Clarifai, multiple nets", None, None, 11.7),
+    _others("Clarifai, 1 net", None, None, 12.5),
+    _others("Zeiler & Fergus, 6 nets", 36.0, 14.7, 14.8),
+    _others("Zeiler & Fergus, 1 net", 37.5, 16.0, 16.1),
+    _others("OverFeat, 7 nets", 34.0, 13.2, 13.6),
+    _others("OverFeat, 1 net", 35.7, 14.2, None),
+    _others("Krizhevsky et al., 5 nets", 38.1, 16.4, 16.4),
+    _others("Krizhevsky et al., 1 net", 40.7, 18.2, None),
+)
+
+TABLES: dict[int, tuple[PrintedRow, ...]] = {3: TABLE_3, 4: TABLE_4, 5: TABLE_5, 6: TABLE_6, 7: TABLE_7}
+
+TITLES: dict[int, str] = {
+    3: "ConvNet performance at a single test scale",
+    4: "ConvNet performance at multiple test scales",
+    5: "ConvNet evaluation techniques",
+    6: "Multiple ConvNet fusion results",
+    7: "Comparison with the state of the art in ILSVRC classification",
+}
+
+
+def tables_of(measurement: Measurement) -> tuple[int, ...]:
+    """Which tables a measurement belongs in, by what it is: one network or several, one scale or several, the method.
+
+    Table 5 compares techniques at several scales, for networks trained with scale jittering; table 7 has the
+    combined method.
+    """
+    if len(measurement.members) > 1:
+        return (6, 7) if measurement.method == "both" else (6,)
+    network = measurement.members[0]
+    tables = []
+    if measurement.method == "dense":
+        tables.append(3 if len(network.scales) == 1 else 4)
+    if len(network.scales) > 1 and network.training_scale.jittered:
+        tables.append(5)
+    if len(network.scales) > 1 and measurement.method == "both":
+        tables.append(7)
+    return tuple(tables)
+
+
+def lay_out(measurements: Iterable[Measurement]) -> dict[int, list[LaidOutRow]]:
+    """Your measurements in the layout of tables 3-7.
+
+    A measurement stands beside the printed row of the same configurations, S, Q and method; one without a counterpart
+    (other scales, other networks) follows below as a row of its own. Printed rows without a measurement stay.
+
+    Returns:
+        table number -> rows, the printed order first.
+    """
+    measured = list(measurements)
+    laid_out: dict[int, list[LaidOutRow]] = {}
+    for table, printed_rows in TABLES.items():
+        here = [m for m in measured if table in tables_of(m)]
+        rows = []
+        for printed in printed_rows:
+            match = next((m for m in here if _same(printed, m)), None)
+            rows.append(LaidOutRow(printed, match))
+            here = [m for m in here if m is not match]
+        laid_out[table] = rows + [LaidOutRow(None, m) for m in here]
+    return laid_out
+
+
+def _same(printed: PrintedRow, measured: Measurement) -> bool:
+    # The order of the members carries no meaning: fusion is a mean.
+    return printed.method == measured.method and sorted(map(str, printed.members)) == sorted(map(str, measured.members))
+
+
+#: What could explain a cell that differs, in the order in which to look; protocol field or circumstance -> what is known.
+POSSIBLE_REASONS: dict[str, str] = {
+    "weights": "only D and E with S in [256;512] were released; torchvision's and timm's were trained anew",
+    "preprocessing": "the released networks expect BGR in 0..255 minus (103.939, 116.779, 123.68)",
+    "pool_rounding": "Caffe rounds the pooled size up: other score maps for 44-78 % of ImageNet's sizes",
+    "resize": "the authors' demo used bicubic interpolation; their evaluation code was never published",
+    "long_side": "the authors' demo rounded the longer side up",
+    "score_pooling": "before or after the soft-max inside the score map: the paper's words say before",
+    "exclude": "whether the 1,762 blacklisted validation images were left out is not said",
+}
