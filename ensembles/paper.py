@@ -78,20 +78,16 @@ class LaidOutRow:
     @property
     def top1_verdict(self) -> Verdict | None:
         """How your top-1 error compares with the printed cell; None where one is missing."""
-        return self._verdict(
-            self.printed.top1_val if self.printed else None, self.measured and self.measured.top1_error
-        )
+        if self.printed is None or self.printed.top1_val is None or self.measured is None:
+            return None
+        return cell_verdict(self.printed.top1_val, self.measured.top1_error)
 
     @property
     def top5_verdict(self) -> Verdict | None:
         """How your top-5 error compares with the printed cell; None where one is missing."""
-        return self._verdict(
-            self.printed.top5_val if self.printed else None, self.measured and self.measured.top5_error
-        )
-
-    @staticmethod
-    def _verdict(printed: float | None, measured: float | None) -> Verdict | None:
-        return None if printed is None or measured is None else cell_verdict(printed, measured)
+        if self.printed is None or self.printed.top5_val is None or self.measured is None:
+            return None
+        return cell_verdict(self.printed.top5_val, self.measured.top5_error)
 
 
 def cell_verdict(printed_percent: float, error: float) -> Verdict:
@@ -298,11 +294,11 @@ def _same(printed: PrintedRow, measured: Measurement) -> bool:
     return printed.method == measured.method and sorted(map(str, printed.members)) == sorted(map(str, measured.members))
 
 
-#: What could explain a cell that differs, in the order in which to look; protocol field or circumstance -> what is known.
+#: What could explain a cell that differs, in the order in which to look: field or circumstance -> known facts.
 POSSIBLE_REASONS: dict[str, str] = {
     "weights": "only D and E with S in [256;512] were released; torchvision's and timm's were trained anew",
     "preprocessing": "the released networks expect BGR in 0..255 minus (103.939, 116.779, 123.68)",
-    "pool_rounding": "Caffe rounds the pooled size up: other score maps for 44-78 % of ImageNet's sizes",
+    "pool_rounding": "Caffe rounds the pooled size up: other maps for 44-78 % of images",
     "resize": "the authors' demo used bicubic interpolation; their evaluation code was never published",
     "long_side": "the authors' demo rounded the longer side up",
     "score_pooling": "before or after the soft-max inside the score map: the paper's words say before",
