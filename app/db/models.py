@@ -77,7 +77,7 @@ class Checkpoint(Base):
     architecture: Mapped[dict[str, Any] | None]
     architecture_name: Mapped[str | None] = mapped_column(String(64))
     classes: Mapped[int | None]
-    parameters: Mapped[int | None]
+    parameters: Mapped[int | None] = mapped_column(BigInteger)
     macs: Mapped[float | None]
     training_scale_min: Mapped[int | None]
     training_scale_max: Mapped[int | None]
@@ -116,8 +116,14 @@ class PredictionSet(Base):
 
     __tablename__ = "prediction_sets"
     __table_args__ = (
+        # Named here since the convention's name would be longer than the 63 bytes that PostgreSQL allows.
         UniqueConstraint(
-            "checkpoint_fingerprint", "dataset_fingerprint", "view_digest", "engine_version", "generation"
+            "checkpoint_fingerprint",
+            "dataset_fingerprint",
+            "view_digest",
+            "engine_version",
+            "generation",
+            name="uq_prediction_sets_identity",
         ),
         CheckConstraint("frontier BETWEEN 0 AND images", name="frontier_in_range"),
     )
@@ -164,6 +170,18 @@ class PredictionPart(LeaseColumns, Base):
             sqlite_where=text("state = 'leased'"),
             postgresql_where=text("state = 'leased'"),
         ),
+        Index(
+            "ix_prediction_parts_failed",
+            "set_id",
+            sqlite_where=text("state = 'failed'"),
+            postgresql_where=text("state = 'failed'"),
+        ),
+        Index(
+            "ix_prediction_parts_unreadable",
+            "set_id",
+            sqlite_where=text("n_unreadable > 0"),
+            postgresql_where=text("n_unreadable > 0"),
+        ),
     )
 
     id: Mapped[Id]
@@ -176,6 +194,8 @@ class PredictionPart(LeaseColumns, Base):
     size_bytes: Mapped[int | None] = mapped_column(BigInteger)
     # [{"index", "image_id", "reason"}]: recorded whatever the policy of whoever asked first.
     unreadable: Mapped[list[Any]] = mapped_column(default=list)
+    n_unreadable: Mapped[int] = mapped_column(default=0)
+    # Images (dense) or crops of one forward pass; before the end, the most a lease may try after others vanished.
     batch: Mapped[int | None]
     seconds: Mapped[float | None]
     environment: Mapped[dict[str, Any] | None]
@@ -288,6 +308,7 @@ class EvaluationSet(Base):
         ForeignKeyConstraint(
             ["evaluation_id", "member_position"],
             ["evaluation_members.evaluation_id", "evaluation_members.position"],
+            name="fk_evaluation_sets_member",
         ),
     )
 
@@ -305,7 +326,10 @@ class Score(Base):
     """One named number with its n and interval, for a view, member or ensemble of an evaluation."""
 
     __tablename__ = "scores"
-    __table_args__ = (UniqueConstraint("evaluation_id", "position", "metric"),)
+    __table_args__ = (
+        UniqueConstraint("evaluation_id", "position", "metric"),
+        Index(None, "metric", "subject", "value"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     evaluation_id: Mapped[str] = mapped_column(ForeignKey("evaluations.id"), index=True)

@@ -1,0 +1,45 @@
+"""The few statements that correctness rests on, spelled once for SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, cast
+
+from sqlalchemy import ColumnElement, CursorResult, Delete, Update, bindparam, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from app.db.base import Base
+
+
+def changed(session: Session, statement: Update | Delete) -> int:
+    """Run a conditional UPDATE or DELETE; the number of rows that met its condition."""
+    result = session.execute(statement, execution_options={"synchronize_session": False})
+    return cast("CursorResult[Any]", result).rowcount
+
+
+def insert_new(session: Session, table: type[Base], values: Mapping[str, Any]) -> bool:
+    """Insert a row unless one with the same unique values exists, or is being inserted by someone else; whether it was.
+
+    On PostgreSQL it waits for that other transaction, and a SELECT afterwards sees its row.
+    """
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    result = session.execute(insert(table).values(**values).on_conflict_do_nothing())
+    return cast("CursorResult[Any]", result).rowcount == 1
+
+
+def lock_rows(session: Session, table: type[Base], ids: Collection[str]) -> None:
+    """Lock rows in the order of their ids, so that two transactions that lock some of the same never deadlock.
+
+    A writing transaction on SQLite holds the only lock there is; the SELECT does nothing there.
+    """
+    if ids and session.get_bind().dialect.name == "postgresql":
+        key: InstrumentedAttribute[str] = table.id  # type: ignore[attr-defined]
+        session.execute(select(key).where(key.in_(ids)).order_by(key).with_for_update(key_share=True)).all()
+
+
+def is_in(column: InstrumentedAttribute[Any], values: Sequence[str]) -> ColumnElement[bool]:
+    """`column IN (values)` with the values in the text of the statement: partial indexes match only then."""
+    if len(values) == 1:
+        return column == bindparam(None, str(values[0]), literal_execute=True)
+    return column.in_(bindparam(None, [str(value) for value in values], expanding=True, literal_execute=True))
