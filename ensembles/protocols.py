@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -97,9 +98,11 @@ class Protocol:
         if not is_whole_number(self.scale_step) or not 1 <= self.scale_step <= MAX_SIDE:
             problems.append(Problem("scale_step", f"a whole number of px from 1 to {MAX_SIDE}", self.scale_step))
         if self.modes not in (("dense",), ("crops",), ("dense", "crops")):
-            problems.append(Problem("modes", '["dense"], ["crops"] or ["dense", "crops"]', list(self.modes)))
-        if self.exclude is not None and not all(isinstance(i, str) for i in self.exclude):
-            problems.append(Problem("exclude", "null or a list of image ids", list(self.exclude)))
+            problems.append(Problem("modes", '["dense"], ["crops"] or ["dense", "crops"]', _list_of(self.modes)))
+        if self.exclude is not None and not (
+            isinstance(self.exclude, tuple) and all(isinstance(i, str) for i in self.exclude)
+        ):
+            problems.append(Problem("exclude", "null or a list of image ids", _list_of(self.exclude)))
         return problems
 
     @classmethod
@@ -107,13 +110,15 @@ class Protocol:
         """Read a preset's name, or an object of protocol fields, optionally on top of `"preset": name`.
 
         Raises:
-            SpecError: one or more fields are unknown or break a rule; all are listed.
+            SpecError: neither name nor object, or fields that are unknown or break a rule; all are listed.
             UnknownNameError: no such preset.
         """
         if isinstance(value, str):
             if value not in PRESETS:
                 raise UnknownNameError("protocol", value, PRESETS)
             return PRESETS[value]
+        if not isinstance(value, Mapping):
+            raise SpecError([Problem("protocol", "the name of a preset, or an object of protocol fields", value)])
         given = {**value}
         base = cls.parse(_preset_name(given.pop("preset"))) if given.get("preset") is not None else cls()
         given.pop("preset", None)
@@ -125,11 +130,7 @@ class Protocol:
         ]
         changes = {name: _tuple_of(item) for name, item in given.items() if name in known}
         # JSON order of the two modes carries no meaning.
-        if (
-            isinstance(changes.get("modes"), tuple)
-            and set(changes["modes"]) == {"dense", "crops"}
-            and len(changes["modes"]) == 2
-        ):
+        if changes.get("modes") == ("crops", "dense"):
             changes["modes"] = ("dense", "crops")
         try:
             parsed = replace(base, **changes, name=None)
@@ -195,15 +196,12 @@ class FusionSpec:
         if self.rule not in FUSION_RULES:
             problems.append(Problem("fusion.rule", f"one of {', '.join(FUSION_RULES)}", self.rule))
         if self.weights is not None and not (
-            self.weights
-            and all(isinstance(w, int | float) and 0 <= w < float("inf") for w in self.weights)
+            isinstance(self.weights, Sequence)
+            and all(isinstance(w, int | float) and 0 <= w <= sys.float_info.max for w in self.weights)
             and sum(self.weights) > 0
         ):
-            problems.append(
-                Problem(
-                    "fusion.weights", "null, or one finite number >= 0 a member with a sum above 0", list(self.weights)
-                )
-            )
+            rule = "null, or one finite number >= 0 a member with a sum above 0"
+            problems.append(Problem("fusion.weights", rule, _list_of(self.weights)))
         if problems:
             raise SpecError(problems)
 
