@@ -1,4 +1,4 @@
-"""What every test shares."""
+"""What the property tests of the library share."""
 
 from hypothesis import HealthCheck, settings
 
