@@ -58,7 +58,7 @@ class PrintedRow:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One of your numbers: errors are fractions on n images."""
+    """One of your numbers: errors are fractions on n images; `name` and `source` say whose, and from where."""
 
     members: tuple[NetworkAtScales, ...]
     method: Method
@@ -66,6 +66,7 @@ class Measurement:
     top5_error: float
     n: int
     name: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -251,27 +252,32 @@ TITLES: dict[int, str] = {
 def tables_of(measurement: Measurement) -> tuple[int, ...]:
     """Which tables a measurement belongs in, by what it is: one network or several, one scale or several, the method.
 
-    Table 5 compares techniques at several scales, for networks trained with scale jittering; table 7 has the
-    combined method.
+    Table 3 is for the single test scale that follows from S; table 5 compares techniques at several scales, for networks
+    trained with scale jittering; table 7 has the combined method.
     """
     if len(measurement.members) > 1:
         return (6, 7) if measurement.method == "both" else (6,)
     network = measurement.members[0]
-    tables = []
-    if measurement.method == "dense":
-        tables.append(3 if len(network.scales) == 1 else 4)
-    if len(network.scales) > 1 and network.training_scale.jittered:
+    if len(network.scales) == 1:
+        single = network.scales == (network.training_scale.single_scale(),)
+        return (3,) if single and measurement.method == "dense" else ()
+    tables = [4] if measurement.method == "dense" else []
+    if network.training_scale.jittered:
         tables.append(5)
-    if len(network.scales) > 1 and measurement.method == "both":
+    if measurement.method == "both":
         tables.append(7)
     return tuple(tables)
 
 
-def lay_out(measurements: Iterable[Measurement]) -> dict[int, list[LaidOutRow]]:
+def lay_out(measurements: Iterable[Measurement], *, comparable: bool = True) -> dict[int, list[LaidOutRow]]:
     """Your measurements in the layout of tables 3-7.
 
     A measurement stands beside the printed row of the same configurations, S, Q and method; one without a counterpart
     (other scales, other networks) follows below as a row of its own. Printed rows without a measurement stay.
+
+    Args:
+        measurements: your numbers.
+        comparable: whether they are errors on ImageNet-1k; elsewhere nothing is set beside a printed number.
 
     Returns:
         table number -> rows, the printed order first.
@@ -282,7 +288,7 @@ def lay_out(measurements: Iterable[Measurement]) -> dict[int, list[LaidOutRow]]:
         here = [m for m in measured if table in tables_of(m)]
         rows = []
         for printed in printed_rows:
-            match = next((m for m in here if _same(printed, m)), None)
+            match = next((m for m in here if comparable and _same(printed, m)), None)
             rows.append(LaidOutRow(printed, match))
             here = [m for m in here if m is not match]
         laid_out[table] = rows + [LaidOutRow(None, m) for m in here]

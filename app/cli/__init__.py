@@ -6,7 +6,7 @@ import importlib.metadata
 
 import click
 
-from app.cli import catalogue, doctor, evaluations, processes
+from app.cli import catalogue, doctor, evaluations, paper, processes
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -18,7 +18,7 @@ def main() -> None:
     """
 
 
-for _module in (processes, doctor, catalogue, evaluations):
+for _module in (processes, doctor, catalogue, evaluations, paper):
     _module.register(main)
 for _entry in importlib.metadata.entry_points(group="softvote.commands"):
     _entry.load()(main)

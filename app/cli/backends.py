@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 import click
@@ -12,6 +12,7 @@ import httpx
 from app.db.queries import checkpoints as checkpoint_queries
 from app.db.queries import datasets as dataset_queries
 from app.db.queries import evaluations as evaluation_queries
+from app.db.queries import paper as paper_queries
 from app.errors import ServiceError
 from app.representations.base import Document
 from app.representations.catalogue import CheckpointDocument, DatasetDocument
@@ -87,6 +88,9 @@ class Backend(Protocol):
     def scores(self, evaluation_id: str) -> Json:
         """Its scores."""
 
+    def paper(self, evaluation_ids: Sequence[str]) -> Json:
+        """The paper's tables with the rows of these evaluations."""
+
     def submit(self, request: EvaluationRequest) -> Json:
         """Start an evaluation."""
 
@@ -150,6 +154,10 @@ class LocalBackend:
         with self.runtime.db.read() as session:
             return _json(evaluation_queries.scores(session, evaluation_id))
 
+    def paper(self, evaluation_ids: Sequence[str]) -> Json:
+        with self.runtime.db.read() as session:
+            return _json(paper_queries.get(session, evaluation_ids))
+
     def submit(self, request: EvaluationRequest) -> Json:
         return self.evaluation(evaluation_service.submit(self.runtime.db, request).id)
 
@@ -195,6 +203,10 @@ class HttpBackend:
 
     def scores(self, evaluation_id: str) -> Json:
         return self._call("GET", f"/evaluations/{evaluation_id}/scores")
+
+    def paper(self, evaluation_ids: Sequence[str]) -> Json:
+        first, *others = evaluation_ids
+        return self._call("GET", f"/evaluations/{first}/paper", params={"with": ",".join(others)} if others else None)
 
     def submit(self, request: EvaluationRequest) -> Json:
         return self._call("POST", "/evaluations", request)

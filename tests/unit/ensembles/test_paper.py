@@ -149,6 +149,13 @@ def test_the_tables_of_a_measurement_follow_from_what_it_is() -> None:
     assert of("dense", members=2) == (6,)
     assert of("both", members=2) == (6, 7)
     assert of("crops", (384,)) == ()
+    assert of("dense", (256,)) == ()
+
+
+def test_nothing_stands_beside_a_printed_number_that_was_measured_on_other_images() -> None:
+    fused = Measurement((network("D"), network("E")), "both", 0.237, 0.068, 1000)
+    table = lay_out([fused], comparable=False)[6]
+    assert [row.measured for row in table] == [None] * 4 + [fused]
 
 
 def test_every_printed_row_is_laid_out_even_without_measurements() -> None:
