@@ -252,8 +252,8 @@ TITLES: dict[int, str] = {
 def tables_of(measurement: Measurement) -> tuple[int, ...]:
     """Which tables a measurement belongs in, by what it is: one network or several, one scale or several, the method.
 
-    Table 3 is for the single test scale that follows from S; table 5 compares techniques at several scales, for networks
-    trained with scale jittering; table 7 has the combined method.
+    Table 3 is for the single test scale that follows from S; table 5 compares techniques at several scales for
+    networks trained with scale jittering; table 7 has the combined method.
     """
     if len(measurement.members) > 1:
         return (6, 7) if measurement.method == "both" else (6,)

@@ -58,7 +58,7 @@ class PaperTable(Document):
 
 
 class PaperDocument(Document):
-    """Tables 3-7; `comparable` is whether the data set has ImageNet's 1,000 classes, without which nothing is compared."""
+    """Tables 3-7; `comparable`: full-width networks on ImageNet's 1,000 classes, without which nothing is compared."""
 
     evaluations: list[str]
     comparable: bool
