@@ -1,0 +1,173 @@
+"""Checkpoints: what is recorded of one, telling its architecture, loading it and saving it."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from ensembles.canonical import canonical_json
+from ensembles.configurations import Architecture
+from ensembles.errors import (
+    CheckpointChangedError,
+    CheckpointCorruptError,
+    CheckpointUnrecognisedError,
+    Problem,
+    SpecError,
+)
+from ensembles.recognition import recognise_shapes, shape_differences
+from ensembles.scales import TrainingScale
+from ensembles.specs import Preprocessing
+from ensembles.tensor_files import file_sha256, read_tensors, strip_prefixes
+from ensembles.vgg import VGG
+
+__all__ = [
+    "Checkpoint",
+    "CheckpointMetadata",
+    "file_sha256",
+    "load_network",
+    "read_metadata",
+    "read_tensors",
+    "recognise",
+    "save_checkpoint",
+]
+
+#: One key for everything: safetensors writes several in random order, and equal networks should be equal files.
+_METADATA_KEY = "softvote"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A weights file and what evaluating it needs to know.
+
+    Attributes:
+        sha256: of the file when it was registered, 64 hex digits.
+        training_scale: S, where it is known; the paper's test scales derive from it.
+    """
+
+    path: Path
+    sha256: str
+    architecture: Architecture
+    preprocessing: Preprocessing
+    name: str
+    training_scale: TrainingScale | None = None
+
+
+@dataclass(frozen=True)
+class CheckpointMetadata:
+    """What a safetensors file can say of itself beyond its tensors; None where it does not.
+
+    Attributes:
+        classes: class names in the order of the network's outputs.
+    """
+
+    training_scale: TrainingScale | None = None
+    preprocessing: Preprocessing | None = None
+    classes: tuple[str, ...] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        scale = self.training_scale
+        return {
+            "training_scale": None if scale is None else [scale.smallest, scale.largest],
+            "preprocessing": None if self.preprocessing is None else self.preprocessing.to_dict(),
+            "classes": None if self.classes is None else list(self.classes),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> CheckpointMetadata:
+        """The inverse of `to_dict`; absent fields are None."""
+        scale, preprocessing, classes = (data.get(name) for name in ("training_scale", "preprocessing", "classes"))
+        if classes is not None and not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
+            raise SpecError([Problem("metadata.classes", "null or a list of names", classes)])
+        return cls(
+            None if scale is None else TrainingScale.parse(scale),
+            None if preprocessing is None else Preprocessing.from_dict(preprocessing),
+            None if classes is None else tuple(classes),
+        )
+
+
+def recognise(tensors: Mapping[str, Tensor]) -> Architecture:
+    """Tell the architecture from names and shapes: configuration, batch norm, width, classes and crop.
+
+    Raises:
+        CheckpointUnrecognisedError: none fits exactly.
+    """
+    return recognise_shapes(_shapes(strip_prefixes(tensors)))
+
+
+def load_network(checkpoint: Checkpoint) -> VGG:
+    """Load a network in evaluation mode, on the CPU, in float32, without gradients.
+
+    Raises:
+        CheckpointChangedError: the file is not the one that was registered.
+        CheckpointUnrecognisedError: its tensors are not those of `checkpoint.architecture`.
+        CheckpointCorruptError, CheckpointUnsafeError, NonFiniteWeightsError: as `read_tensors`.
+    """
+    found = file_sha256(checkpoint.path)
+    if found != checkpoint.sha256:
+        raise CheckpointChangedError(str(checkpoint.path), checkpoint.sha256, found)
+    tensors = read_tensors(checkpoint.path)
+    differences = shape_differences(checkpoint.architecture, _shapes(tensors))
+    if differences:
+        raise CheckpointUnrecognisedError(differences, f"{checkpoint.architecture.name} as registered")
+    # Made without memory and given the tensors themselves: no second copy, no random weights to overwrite.
+    with torch.device("meta"):
+        network = VGG(checkpoint.architecture)
+    network.load_state_dict(tensors, strict=True, assign=True)
+    return network.eval().requires_grad_(requires_grad=False)
+
+
+def save_checkpoint(path: str | Path, network: VGG, metadata: CheckpointMetadata | None = None) -> None:
+    """Write a network as safetensors. Equal weights and metadata give equal bytes.
+
+    The file appears complete or not at all.
+
+    Raises:
+        SpecError: the name does not end in .safetensors, or the class names are not one an output.
+    """
+    path, metadata = Path(path), metadata or CheckpointMetadata()
+    problems = []
+    if path.suffix.lower() != ".safetensors":
+        problems.append(Problem("path", "a name ending in .safetensors", path.name))
+    if metadata.classes is not None and len(metadata.classes) != network.architecture.classes:
+        rule = f"one name for each of the network's {network.architecture.classes} outputs"
+        problems.append(Problem("metadata.classes", rule, len(metadata.classes)))
+    if problems:
+        raise SpecError(problems)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as directory:
+        partial = Path(directory) / path.name
+        safetensors.torch.save_file(tensors, partial, {_METADATA_KEY: canonical_json(metadata.to_dict())})
+        partial.replace(path)
+
+
+def read_metadata(path: str | Path) -> CheckpointMetadata:
+    """What the file says of itself; empty for `.pth` files and for safetensors written by others.
+
+    Raises:
+        CheckpointCorruptError: the file, or our entry in it, cannot be read.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".safetensors":
+        return CheckpointMetadata()
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(_METADATA_KEY)
+        return CheckpointMetadata() if text is None else CheckpointMetadata.from_dict(json.loads(text))
+    except safetensors.SafetensorError as error:
+        raise CheckpointCorruptError(str(path), f"not a complete safetensors file ({error})") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, SpecError) as error:
+        raise CheckpointCorruptError(str(path), f"its metadata is malformed ({error})") from error
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
