@@ -30,9 +30,25 @@ def head() -> str:
 
 
 def current(db: Database) -> str | None:
-    """The revision that the database is at; None when it is empty."""
-    with db.engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+    """The revision that the database is at; None when it is empty.
+
+    Raises:
+        DatabaseUnavailableError: the database does not answer.
+    """
+    with db.read() as session:
+        return MigrationContext.configure(session.connection()).get_current_revision()
+
+
+def check(db: Database) -> None:
+    """Make sure that the database can be worked with.
+
+    Raises:
+        DatabaseUnavailableError: the database does not answer.
+        SchemaOutdatedError: its schema is not this release's.
+    """
+    found, expected = current(db), head()
+    if found != expected:
+        raise SchemaOutdatedError(found, expected)
 
 
 def upgrade(url: str) -> None:

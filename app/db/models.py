@@ -158,23 +158,19 @@ class PredictionPart(LeaseColumns, Base):
         UniqueConstraint("set_id", "start"),
         _one_of("state", LeaseState),
         CheckConstraint("start < stop", name="not_empty"),
+        # What is not done is little, whatever the size of the table.
         Index(
-            "ix_prediction_parts_pending",
+            "ix_prediction_parts_open",
             "set_id",
-            sqlite_where=text("state = 'pending'"),
-            postgresql_where=text("state = 'pending'"),
+            "start",
+            sqlite_where=text("state <> 'done'"),
+            postgresql_where=text("state <> 'done'"),
         ),
         Index(
             "ix_prediction_parts_leased",
             "lease_until",
             sqlite_where=text("state = 'leased'"),
             postgresql_where=text("state = 'leased'"),
-        ),
-        Index(
-            "ix_prediction_parts_failed",
-            "set_id",
-            sqlite_where=text("state = 'failed'"),
-            postgresql_where=text("state = 'failed'"),
         ),
         Index(
             "ix_prediction_parts_unreadable",
@@ -318,6 +314,8 @@ class EvaluationSet(Base):
     set_id: Mapped[str] = mapped_column(ForeignKey("prediction_sets.id"))
     # Images [0, stop) are wanted: the evaluation's images, rounded up to whole blocks.
     stop: Mapped[int]
+    # Of the evaluation's images, those that were done already when it was submitted.
+    reused: Mapped[int] = mapped_column(default=0)
 
     prediction_set: Mapped[PredictionSet] = relationship()
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, CursorResult, Delete, Update, bindparam, select
+from sqlalchemy import CursorResult, Delete, Update, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
@@ -24,8 +24,8 @@ def insert_new(session: Session, table: type[Base], values: Mapping[str, Any]) -
     On PostgreSQL it waits for that other transaction, and a SELECT afterwards sees its row.
     """
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    result = session.execute(insert(table).values(**values).on_conflict_do_nothing())
-    return cast("CursorResult[Any]", result).rowcount == 1
+    statement = insert(table).values(**values).on_conflict_do_nothing().returning(_key(table))
+    return session.execute(statement).first() is not None
 
 
 def lock_rows(session: Session, table: type[Base], ids: Collection[str]) -> None:
@@ -34,12 +34,10 @@ def lock_rows(session: Session, table: type[Base], ids: Collection[str]) -> None
     A writing transaction on SQLite holds the only lock there is; the SELECT does nothing there.
     """
     if ids and session.get_bind().dialect.name == "postgresql":
-        key: InstrumentedAttribute[str] = table.id  # type: ignore[attr-defined]
+        key = _key(table)
         session.execute(select(key).where(key.in_(ids)).order_by(key).with_for_update(key_share=True)).all()
 
 
-def is_in(column: InstrumentedAttribute[Any], values: Sequence[str]) -> ColumnElement[bool]:
-    """`column IN (values)` with the values in the text of the statement: partial indexes match only then."""
-    if len(values) == 1:
-        return column == bindparam(None, str(values[0]), literal_execute=True)
-    return column.in_(bindparam(None, [str(value) for value in values], expanding=True, literal_execute=True))
+def _key(table: type[Base]) -> InstrumentedAttribute[str]:
+    key: InstrumentedAttribute[str] = table.id  # type: ignore[attr-defined]
+    return key

@@ -33,3 +33,8 @@ class ErrorInfo(Document):
 
     code: str
     message: str
+
+    @classmethod
+    def of(cls, code: str | None, message: str | None) -> ErrorInfo | None:
+        """From two columns of a row; None where nothing failed."""
+        return None if code is None else cls(code=code, message=message or "")

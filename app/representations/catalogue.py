@@ -73,13 +73,17 @@ class ImageDocument(Document):
 
 
 class ProtocolDocument(Document):
-    """A preset: its fields, its digest, and the views it expands to for the given training scale and crop."""
+    """A preset: its fields, its digest, and the views it expands to for the given training scale and crop.
+
+    `views` is null where none was given, and where the preset does not fit: then `error` says why.
+    """
 
     name: str
     summary: str
     digest: str
     protocol: dict[str, Any]
     views: list[dict[str, Any]] | None
+    error: ErrorInfo | None = None
 
 
 class WorkerDocument(Document):
@@ -98,3 +102,16 @@ class WorkerDocument(Document):
     versions: dict[str, Any]
     started_at: dt.datetime
     last_seen: dt.datetime
+
+
+class EventDocument(Document):
+    """Something that happened to an evaluation, part, item, checkpoint or data set (`subject`)."""
+
+    id: int
+    at: dt.datetime
+    kind: str
+    evaluation: str | None
+    subject: str | None
+    worker: str | None
+    token: int | None
+    detail: dict[str, Any]

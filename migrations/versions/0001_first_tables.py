@@ -243,13 +243,6 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("prediction_parts", schema=None) as batch_op:
         batch_op.create_index(
-            "ix_prediction_parts_failed",
-            ["set_id"],
-            unique=False,
-            sqlite_where=sa.text("state = 'failed'"),
-            postgresql_where=sa.text("state = 'failed'"),
-        )
-        batch_op.create_index(
             "ix_prediction_parts_leased",
             ["lease_until"],
             unique=False,
@@ -257,11 +250,11 @@ def upgrade() -> None:
             postgresql_where=sa.text("state = 'leased'"),
         )
         batch_op.create_index(
-            "ix_prediction_parts_pending",
-            ["set_id"],
+            "ix_prediction_parts_open",
+            ["set_id", "start"],
             unique=False,
-            sqlite_where=sa.text("state = 'pending'"),
-            postgresql_where=sa.text("state = 'pending'"),
+            sqlite_where=sa.text("state <> 'done'"),
+            postgresql_where=sa.text("state <> 'done'"),
         )
         batch_op.create_index(batch_op.f("ix_prediction_parts_set_id"), ["set_id"], unique=False)
         batch_op.create_index(
@@ -357,6 +350,7 @@ def upgrade() -> None:
         sa.Column("view_position", sa.Integer(), nullable=False),
         sa.Column("set_id", sa.String(length=24), nullable=False),
         sa.Column("stop", sa.Integer(), nullable=False),
+        sa.Column("reused", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(
             ["evaluation_id", "member_position"],
             ["evaluation_members.evaluation_id", "evaluation_members.position"],
@@ -403,19 +397,14 @@ def downgrade() -> None:
         )
         batch_op.drop_index(batch_op.f("ix_prediction_parts_set_id"))
         batch_op.drop_index(
-            "ix_prediction_parts_pending",
-            sqlite_where=sa.text("state = 'pending'"),
-            postgresql_where=sa.text("state = 'pending'"),
+            "ix_prediction_parts_open",
+            sqlite_where=sa.text("state <> 'done'"),
+            postgresql_where=sa.text("state <> 'done'"),
         )
         batch_op.drop_index(
             "ix_prediction_parts_leased",
             sqlite_where=sa.text("state = 'leased'"),
             postgresql_where=sa.text("state = 'leased'"),
-        )
-        batch_op.drop_index(
-            "ix_prediction_parts_failed",
-            sqlite_where=sa.text("state = 'failed'"),
-            postgresql_where=sa.text("state = 'failed'"),
         )
 
     op.drop_table("prediction_parts")

@@ -1,0 +1,237 @@
+"""Reads of evaluations and their scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session, joinedload, selectinload
+from sqlalchemy.orm.strategy_options import _AbstractLoad
+
+from app.db.models import LIVE_STATUSES, Checkpoint, Dataset, Evaluation, EvaluationMember, Score
+from app.db.queries import progress
+from app.db.queries.pages import contains, newest_first
+from app.db.queries.progress import Link
+from app.errors import NotFoundError
+from app.representations.base import ErrorInfo, Page
+from app.representations.evaluations import (
+    EvaluationDocument,
+    EvaluationSummary,
+    MemberDocument,
+    ScoreDocument,
+    ScoreMember,
+    ScoresDocument,
+    ViewProgressDocument,
+)
+from ensembles.canonical import digest
+
+
+def get(session: Session, evaluation_id: str) -> EvaluationDocument:
+    """One evaluation with its progress.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    row = _find(session, evaluation_id)
+    found = progress.links(session, row)
+    busy = progress.predictors(session, row) if row.status in LIVE_STATUSES else []
+    return EvaluationDocument(
+        id=row.id,
+        status=row.status,
+        dataset=row.dataset.name,
+        protocol=row.protocol,
+        protocol_name=row.protocol_name,
+        checkpoints=[_member(member, found) for member in row.members],
+        fusion=row.fusion,
+        images=row.images,
+        unreadable=row.unreadable,
+        force=row.force,
+        priority=row.priority,
+        progress=progress.progress(row, found, busy),
+        views=[_view(row, link) for link in found],
+        waiting_for=progress.waiting_for(session, row, busy),
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        error=ErrorInfo.of(row.error_code, row.error_message),
+        provenance=row.provenance,
+        links={
+            "self": f"/api/v1/evaluations/{row.id}",
+            "scores": f"/api/v1/evaluations/{row.id}/scores",
+            "page": f"/evaluations/{row.id}",
+        },
+    )
+
+
+def list_page(
+    session: Session,
+    *,
+    cursor: str | None,
+    limit: int,
+    status: str | None = None,
+    dataset: str | None = None,
+    search: str | None = None,
+    checkpoint: str | None = None,
+) -> Page[EvaluationSummary]:
+    """Evaluations, newest first.
+
+    Args:
+        session: to read with.
+        cursor: `next` of the page before.
+        limit: rows of a page.
+        status: only those in this state.
+        dataset: only those on the data set with this id or name.
+        search: part of the name of the data set, of a checkpoint or of the protocol, or the beginning of the id.
+        checkpoint: only those with a member of this id or name.
+
+    Raises:
+        InvalidRequestError: the cursor is none of ours, or the limit out of range.
+    """
+    rows = select(Evaluation).join(Evaluation.dataset)
+    if status is not None:
+        rows = rows.where(Evaluation.status == status)
+    if dataset is not None:
+        rows = rows.where(or_(Dataset.id == dataset, Dataset.name == dataset))
+    members = select(EvaluationMember.evaluation_id).join(EvaluationMember.checkpoint)
+    if checkpoint is not None:
+        named = or_(Checkpoint.id == checkpoint, Checkpoint.name == checkpoint)
+        rows = rows.where(Evaluation.id.in_(members.where(named)))
+    if search:
+        like = contains(search)
+        rows = rows.where(
+            or_(
+                Dataset.name.ilike(like, escape="\\"),
+                Evaluation.protocol_name.ilike(like, escape="\\"),
+                Evaluation.id.startswith(search, autoescape=True),
+                Evaluation.id.in_(members.where(Checkpoint.name.ilike(like, escape="\\"))),
+            )
+        )
+    return newest_first(
+        session,
+        rows.options(joinedload(Evaluation.dataset), _with_members()),
+        (Evaluation.created_at, Evaluation.id),
+        cursor=cursor,
+        limit=limit,
+        render=lambda found: _summaries(session, found),
+    )
+
+
+def scores(session: Session, evaluation_id: str) -> ScoresDocument:
+    """Every score of an evaluation; none until it has succeeded.
+
+    Raises:
+        NotFoundError: there is no such evaluation.
+    """
+    status = session.scalars(select(Evaluation.status).where(Evaluation.id == evaluation_id)).one_or_none()
+    if status is None:
+        raise NotFoundError("evaluation", evaluation_id)
+    rows = select(Score).where(Score.evaluation_id == evaluation_id).order_by(Score.position, Score.id)
+    return ScoresDocument(
+        evaluation=evaluation_id, status=status, items=[score_document(row) for row in session.scalars(rows)]
+    )
+
+
+def version(session: Session, evaluation_id: str) -> str:
+    """An ETag's value: it changes whenever the evaluation's document does.
+
+    Raises:
+        NotFoundError: there is no such evaluation.
+    """
+    ended = select(Evaluation.status, Evaluation.finished_at).where(Evaluation.id == evaluation_id)
+    row = session.execute(ended).one_or_none()
+    if row is None:
+        raise NotFoundError("evaluation", evaluation_id)
+    if row.status not in LIVE_STATUSES:
+        return digest([evaluation_id, row.status, row.finished_at.isoformat() if row.finished_at else None])[:32]
+    return digest(get(session, evaluation_id).model_dump(mode="json"))[:32]
+
+
+def score_document(row: Score) -> ScoreDocument:
+    """One score as JSON."""
+    return ScoreDocument(
+        subject=row.subject,
+        subject_name=row.subject_name,
+        members=[ScoreMember(**member) for member in row.members],
+        scales=row.scales,
+        mode=row.mode,
+        metric=row.metric,
+        value=row.value,
+        low=row.low,
+        high=row.high,
+        n=row.n,
+        n_unreadable=row.n_unreadable,
+    )
+
+
+def _with_members() -> _AbstractLoad:
+    return selectinload(Evaluation.members).joinedload(EvaluationMember.checkpoint)
+
+
+def _find(session: Session, evaluation_id: str) -> Evaluation:
+    options = (joinedload(Evaluation.dataset), _with_members())
+    row = session.scalars(select(Evaluation).where(Evaluation.id == evaluation_id).options(*options)).one_or_none()
+    if row is None:
+        raise NotFoundError("evaluation", evaluation_id)
+    return row
+
+
+def _member(row: EvaluationMember, found: Sequence[Link]) -> MemberDocument:
+    checkpoint = row.checkpoint
+    jitter = (checkpoint.training_scale_min, checkpoint.training_scale_max)
+    own = (link.prediction_set.view["scale"] for link in found if link.row.member_position == row.position)
+    return MemberDocument(
+        checkpoint=checkpoint.name,
+        checkpoint_id=checkpoint.id,
+        architecture=checkpoint.architecture_name or "",
+        training_scale=None if jitter[0] is None or jitter[1] is None else [jitter[0], jitter[1]],
+        protocol=row.protocol,
+        protocol_name=row.protocol_name,
+        scales=sorted(set(own)),
+        weight=row.weight,
+    )
+
+
+def _view(evaluation: Evaluation, link: Link) -> ViewProgressDocument:
+    view = link.prediction_set.view
+    return ViewProgressDocument(
+        checkpoint=evaluation.members[link.row.member_position].checkpoint.name,
+        mode=view["mode"],
+        scale=view["scale"],
+        set_id=link.prediction_set.id,
+        view_digest=link.prediction_set.view_digest,
+        done=link.done,
+        total=evaluation.images,
+        reused=link.row.reused,
+    )
+
+
+def _summaries(session: Session, rows: Sequence[Evaluation]) -> list[EvaluationSummary]:
+    final = _final_errors(session, [row.id for row in rows])
+    return [
+        EvaluationSummary(
+            id=row.id,
+            status=row.status,
+            dataset=row.dataset.name,
+            checkpoints=[member.checkpoint.name for member in row.members],
+            protocol_name=row.protocol_name,
+            priority=row.priority,
+            images=row.images,
+            top1_error=final.get((row.id, "top1_error")),
+            top5_error=final.get((row.id, "top5_error")),
+            created_at=row.created_at,
+            started_at=row.started_at,
+            finished_at=row.finished_at,
+            error=ErrorInfo.of(row.error_code, row.error_message),
+        )
+        for row in rows
+    ]
+
+
+def _final_errors(session: Session, ids: Sequence[str]) -> dict[tuple[str, str], float]:
+    """By (evaluation, metric) the last row's value: the ensemble's, or the only checkpoint's over all its views."""
+    rows = (
+        select(Score.evaluation_id, Score.metric, Score.value)
+        .where(Score.evaluation_id.in_(ids), Score.metric.in_(["top1_error", "top5_error"]))
+        .order_by(Score.position)
+    )
+    return {(evaluation_id, metric): value for evaluation_id, metric, value in session.execute(rows)}

@@ -1,0 +1,32 @@
+"""History: what happened to which evaluation, part or item, written in the transaction that made it happen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from app.db.models import Event
+
+
+def record(
+    session: Session,
+    kind: str,
+    *,
+    evaluation_id: str | None = None,
+    subject_id: str | None = None,
+    worker_id: str | None = None,
+    token: int | None = None,
+    **detail: Any,
+) -> None:
+    """Append one event; further keywords become its `detail`, which must be JSON."""
+    session.add(
+        Event(
+            kind=kind,
+            evaluation_id=evaluation_id,
+            subject_id=subject_id,
+            worker_id=worker_id,
+            token=token,
+            detail=detail,
+        )
+    )

@@ -1,0 +1,207 @@
+"""Turns an evaluation request into exact work, or into the list of everything that is wrong with it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from app.db.models import Checkpoint, Dataset, RegistrationState
+from app.db.queries.lookup import KINDS, Named, find
+from app.errors import InvalidRequestError, NotFoundError
+from app.representations.requests import EvaluationRequest, MemberRequest
+from app.services.costs import mean_macs
+from ensembles.configurations import Architecture, block_size
+from ensembles.errors import (
+    ClassCountMismatchError,
+    Problem,
+    ScaleTooSmallError,
+    SpecError,
+    TrainingScaleMissingError,
+    UnknownNameError,
+)
+from ensembles.protocols import FusionSpec, Protocol
+from ensembles.scales import TrainingScale
+from ensembles.specs import ViewSpec
+
+
+@dataclass(frozen=True)
+class PlannedView:
+    """One view of one member: `stop` is where its images end, rounded up to whole blocks."""
+
+    view: ViewSpec
+    block: int
+    macs_per_image: float
+    stop: int
+
+
+@dataclass(frozen=True)
+class PlannedMember:
+    """One checkpoint with its protocol, weight and views."""
+
+    checkpoint: Checkpoint
+    protocol: Protocol
+    weight: float
+    views: tuple[PlannedView, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A valid request: what it means on this data set with these checkpoints."""
+
+    dataset: Dataset
+    images: int
+    protocol: Protocol
+    fusion: FusionSpec
+    members: tuple[PlannedMember, ...]
+
+
+def plan(session: Session, request: EvaluationRequest) -> Plan:
+    """Check a request against the rows it names.
+
+    Raises:
+        InvalidRequestError: everything that is wrong with it, at once.
+    """
+    problems: list[Problem] = []
+    dataset = _named(session, Dataset, request.dataset, "dataset", problems)
+    protocol = _protocol(request.protocol, "protocol", problems)
+    asked = [MemberRequest(checkpoint=one) if isinstance(one, str) else one for one in request.checkpoints]
+    fusion = _fusion(request, asked, problems)
+    members: list[PlannedMember] = []
+    seen: dict[str, int] = {}
+    for position, (member, original) in enumerate(zip(asked, request.checkpoints, strict=True)):
+        path = f"checkpoints.{position}"
+        name_path = path if isinstance(original, str) else f"{path}.checkpoint"
+        checkpoint = _named(session, Checkpoint, member.checkpoint, name_path, problems)
+        own = None if member.protocol is None else _protocol(member.protocol, f"{path}.protocol", problems)
+        if checkpoint is None:
+            continue
+        if checkpoint.id in seen:
+            rule = f"each checkpoint once; it is also checkpoints.{seen[checkpoint.id]}"
+            problems.append(Problem(name_path, rule, member.checkpoint, "duplicate"))
+            continue
+        seen[checkpoint.id] = position
+        if dataset is not None:
+            problems += _class_problems(checkpoint, dataset, name_path)
+        used = own if member.protocol is not None else protocol
+        if used is None:
+            continue
+        shared = member.protocol is None
+        protocol_value = request.protocol if shared else member.protocol
+        views = _views(checkpoint, used, "protocol" if shared else f"{path}.protocol", protocol_value, problems)
+        if dataset is not None:
+            weight = member.weight if fusion is None or fusion.weights is None else fusion.weights[position]
+            members.append(PlannedMember(checkpoint, used, weight, _planned(checkpoint, views, dataset, request.limit)))
+    if problems or dataset is None or protocol is None or fusion is None:
+        raise InvalidRequestError(problems)
+    return Plan(dataset, _scored_images(dataset, request.limit), protocol, fusion, tuple(members))
+
+
+def _named(session: Session, table: type[Named], key: str, path: str, problems: list[Problem]) -> Named | None:
+    """The ready row of that name; otherwise a problem is added."""
+    kind = KINDS[table]
+    try:
+        row = find(session, table, key)
+    except NotFoundError as error:
+        near = f"; did you mean {' or '.join(error.near)}?" if error.near else ""
+        problems.append(Problem(path, f"the name of a registered {kind}{near}", key, "unknown_name"))
+        return None
+    if row.state == RegistrationState.READY:
+        return row
+    why = f", since {row.error_message}" if row.error_message else ""
+    problems.append(Problem(path, f"a {kind} that is ready; this one is {row.state}{why}", key, "not_ready"))
+    return None
+
+
+def _protocol(value: str | Mapping[str, Any], path: str, problems: list[Problem]) -> Protocol | None:
+    try:
+        return Protocol.parse(value)
+    except SpecError as error:
+        problems += [_below(path, problem) for problem in error.problems]
+    except UnknownNameError as error:
+        near = f"did you mean {' or '.join(error.near)}?" if error.near else f"one of {', '.join(error.known)}"
+        problems.append(Problem(path, f"a preset's name, {near}", error.name, error.code))
+    return None
+
+
+def _below(path: str, problem: Problem) -> Problem:
+    field = problem.field if problem.field.startswith("protocol") else f"protocol.{problem.field}"
+    return Problem(path + field.removeprefix("protocol"), problem.rule, problem.value, problem.code)
+
+
+def _fusion(request: EvaluationRequest, members: Sequence[MemberRequest], problems: list[Problem]) -> FusionSpec | None:
+    weights = request.fusion.weights
+    if weights is not None and len(weights) != len(members):
+        rule = f"null, or one weight for each of the {len(members)} checkpoints"
+        problems.append(Problem("fusion.weights", rule, weights))
+    own = [member.weight for member in members]
+    for position, weight in enumerate(own):
+        path = f"checkpoints.{position}.weight"
+        if not (math.isfinite(weight) and weight >= 0):
+            problems.append(Problem(path, "a finite number >= 0", weight))
+        elif weights is not None and weight != 1.0:
+            problems.append(Problem(path, "either here or in fusion.weights, not in both", weight))
+    if weights is None and all(weight == 0 for weight in own):
+        problems.append(Problem("checkpoints", "at least one weight above 0", own))
+    try:
+        spec = FusionSpec(rule=request.fusion.rule, weights=None if weights is None else tuple(weights))  # type: ignore[arg-type]
+    except SpecError as error:
+        problems += error.problems
+        return None
+    return spec if weights is None or len(weights) == len(members) else None
+
+
+def _class_problems(checkpoint: Checkpoint, dataset: Dataset, path: str) -> list[Problem]:
+    names = dataset.classes or []
+    if checkpoint.classes != len(names):
+        rule = f"a checkpoint with the {len(names)} classes of data set {dataset.name!r}; this one has another number"
+        return [Problem(path, rule, checkpoint.classes, ClassCountMismatchError.code)]
+    if checkpoint.class_names is not None and checkpoint.class_names != names:
+        at = next(i for i, pair in enumerate(zip(checkpoint.class_names, names, strict=True)) if pair[0] != pair[1])
+        rule = f"a checkpoint whose class {at} is {names[at]!r}, as in data set {dataset.name!r}"
+        return [Problem(path, rule, checkpoint.class_names[at], "class_names_mismatch")]
+    return []
+
+
+def _views(
+    checkpoint: Checkpoint, protocol: Protocol, path: str, value: object, problems: list[Problem]
+) -> tuple[ViewSpec, ...]:
+    """The views; a problem is put on the scales where the request lists fields, else on the protocol as a whole."""
+    architecture = Architecture.from_dict(checkpoint.architecture or {})
+    field = f"{path}.scales" if isinstance(value, Mapping) else path
+    try:
+        return protocol.views(_training_scale(checkpoint), architecture.crop, checkpoint.name)
+    except ScaleTooSmallError as error:
+        rule = f"test scales Q of at least the crop of checkpoint {checkpoint.name!r}, {error.crop} px"
+        problems.append(Problem(field, rule, error.scale, error.code))
+    except TrainingScaleMissingError as error:
+        rule = f"listed scales, since no training scale is recorded for checkpoint {checkpoint.name!r}"
+        problems.append(Problem(field, rule, protocol.scales, error.code))
+    return ()
+
+
+def _training_scale(checkpoint: Checkpoint) -> TrainingScale | None:
+    if checkpoint.training_scale_min is None or checkpoint.training_scale_max is None:
+        return None
+    return TrainingScale(checkpoint.training_scale_min, checkpoint.training_scale_max)
+
+
+def _scored_images(dataset: Dataset, limit: int | None) -> int:
+    images = dataset.images or 0
+    return images if limit is None else min(limit, images)
+
+
+def _planned(
+    checkpoint: Checkpoint, views: Sequence[ViewSpec], dataset: Dataset, limit: int | None
+) -> tuple[PlannedView, ...]:
+    architecture = Architecture.from_dict(checkpoint.architecture or {})
+    images = _scored_images(dataset, limit)
+    planned = []
+    for view in views:
+        block = block_size(architecture, view)
+        stop = min(-(-images // block) * block, dataset.images or 0)
+        planned.append(PlannedView(view, block, mean_macs(architecture, view, dataset.sample_sizes or []), stop))
+    return tuple(planned)
