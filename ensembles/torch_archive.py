@@ -58,7 +58,8 @@ def check_zip(path: Path) -> None:
     names = [entry.filename.partition("/")[2] for entry in entries]
     if len(entries) > MAX_ENTRIES:
         corrupt(f"the zip archive has {len(entries)} entries, more than {MAX_ENTRIES}")
-    if "constants.pkl" in names or any(name.startswith("code/") for name in names):
+    # By this entry torch, too, tells a program from weights.
+    if "constants.pkl" in names:
         raise CheckpointUnsafeError(str(path), "it is a TorchScript program; save its state_dict() instead")
     # Torch stores tensors as they are; a compressed entry could grow a thousandfold.
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):

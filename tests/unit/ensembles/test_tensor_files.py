@@ -113,6 +113,13 @@ def test_what_is_no_checkpoint_is_corrupt(content: bytes, suffix: str, tmp_path:
     assert corrupt(tmp_path / f"x{suffix}")
 
 
+@pytest.mark.parametrize(("size", "said"), [(0, "the file is empty"), (8 * 2**30 + 1, "8589934593 bytes, more than")])
+def test_an_empty_or_enormous_file_is_refused_unread(size: int, said: str, tmp_path: Path) -> None:
+    (tmp_path / "x.pth").touch()
+    os.truncate(tmp_path / "x.pth", size)
+    assert said in corrupt(tmp_path / "x.pth")
+
+
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_random_bytes_are_corrupt(suffix: str, tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(8)
@@ -186,6 +193,17 @@ def test_a_compressed_archive_is_refused_before_it_expands(tmp_path: Path) -> No
     assert corrupt(tmp_path / "bomb.pth") == "the zip archive has compressed entries"
     repacked(tmp_path / "plain.pth", tmp_path / "stored.pth", zipfile.ZIP_STORED)
     assert set(read_tensors(tmp_path / "stored.pth")) == {"w"}
+
+
+def test_an_archive_cannot_claim_more_than_it_holds(tmp_path: Path) -> None:
+    torch.save({"w": torch.zeros(1000)}, tmp_path / "plain.pth")
+    repacked(tmp_path / "plain.pth", tmp_path / "x.pth", zipfile.ZIP_STORED)
+    data = bytearray((tmp_path / "x.pth").read_bytes())
+    header = data.rfind(b"PK\x01\x02", 0, data.rfind(b"/data/0"))
+    assert struct.unpack_from("<LL", data, header + 20) == (4000, 4000)
+    struct.pack_into("<LL", data, header + 20, 2**30, 2**30)
+    (tmp_path / "x.pth").write_bytes(data)
+    assert corrupt(tmp_path / "x.pth") == "the zip archive claims more bytes than the file has"
 
 
 def test_an_archive_of_too_many_entries_is_refused(tmp_path: Path) -> None:
