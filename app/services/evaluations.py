@@ -19,7 +19,6 @@ from app.db.models import (
     Evaluation,
     EvaluationSet,
     EvaluationStatus,
-    LeaseState,
     Score,
     WorkItem,
 )
@@ -110,7 +109,7 @@ def cancel(db: Database, evaluation_id: str) -> None:
     """
     with db.write() as session:
         at = now(session)
-        close_items(session, evaluation_id, "cancelled", "the evaluation was cancelled")
+        leases.close_items(session, evaluation_id, "cancelled", "the evaluation was cancelled")
         live = (Evaluation.id == evaluation_id, is_any(Evaluation.status, *LIVE_STATUSES))
         ended = {"status": EvaluationStatus.CANCELLED, "finished_at": at}
         if not changed(session, update(Evaluation).where(*live).values(**ended)):
@@ -183,16 +182,6 @@ def succeed(db: Database, lease: ItemLease, scores: Sequence[NewScore], provenan
             raise LeaseLostError("item", lease.id, lease.token)
         session.add_all(Score(evaluation_id=lease.evaluation_id, **asdict(score)) for score in scores)
         events.record(session, "evaluation_succeeded", evaluation_id=lease.evaluation_id)
-
-
-def close_items(session: Session, evaluation_id: str, code: str, message: str) -> None:
-    """End the open items of an evaluation; whoever holds one learns of it at the next heartbeat."""
-    open_items = (
-        WorkItem.evaluation_id == evaluation_id,
-        WorkItem.state.in_([LeaseState.PENDING, LeaseState.LEASED]),
-    )
-    ended = {"state": LeaseState.FAILED, "lease_until": None, "error_code": code, "error_message": message}
-    changed(session, update(WorkItem).where(*open_items).values(**ended))
 
 
 def _unpredicted() -> ColumnElement[bool]:

@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
+from app.db.base import new_id
 from app.db.clock import now
 from app.db.conditions import is_any, wanted_part
 from app.db.models import (
@@ -39,6 +40,8 @@ HEARTBEAT_SECONDS = 5
 #: A lease that ends in a transient error comes back after 5, 10, 20 and 40 seconds; the fifth error is final.
 MAX_ATTEMPTS = 5
 BACK_OFF_SECONDS = 5.0
+#: So many holders may vanish over a row before it is suspected to be what kills them.
+MAX_LOST_LEASES = 3
 
 Leasable = type[PredictionPart] | type[WorkItem]
 
@@ -105,6 +108,16 @@ def end_in_error(
     else:
         columns["finished_at"] = at
     return state if end(session, table, row_id, token, state, **columns) else None
+
+
+def cut(session: Session, part: PredictionPart, middle: int) -> None:
+    """Shorten a part that nobody holds to [start, middle), and add the rest as a part of its own."""
+    rest = PredictionPart(
+        id=new_id(), set_id=part.set_id, start=middle, stop=part.stop, attempts=part.attempts, batch=part.batch
+    )
+    part.stop = middle
+    session.add(rest)
+    session.flush()
 
 
 def lease_item(db: Database, worker_id: str, queues: Sequence[str]) -> ItemLease | None:
@@ -193,6 +206,16 @@ def finishing(db: Database, lease: ItemLease) -> Iterator[Session]:
             yield session
     if not held:
         raise LeaseLostError("item", lease.id, lease.token)
+
+
+def close_items(session: Session, evaluation_id: str, code: str, message: str) -> None:
+    """End the open items of an evaluation; whoever holds one learns of it at the next heartbeat."""
+    open_items = (
+        WorkItem.evaluation_id == evaluation_id,
+        WorkItem.state.in_([LeaseState.PENDING, LeaseState.LEASED]),
+    )
+    ended = {"state": LeaseState.FAILED, "lease_until": None, "error_code": code, "error_message": message}
+    changed(session, update(WorkItem).where(*open_items).values(**ended))
 
 
 def fail_owner(
