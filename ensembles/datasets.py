@@ -222,7 +222,6 @@ def _read_record(root: Path, image_id: str, label: int) -> ImageRecord:
 
 def _header_size(file: BinaryIO) -> tuple[int, int]:
     """(width, height) in px from the header, or (0, 0)."""
-    file.seek(0)
     try:
         # Pillow warns of damaged metadata and of large images; the limit here does not depend on its global one.
         with warnings.catch_warnings(action="ignore"), Image.open(file, formats=IMAGE_FORMATS) as image:

@@ -251,6 +251,7 @@ def test_links_inside_the_folder_are_followed(tmp_path):
 
 def test_a_root_reached_through_a_link_is_scanned(tmp_path):
     write_image(tmp_path / "data" / "ant" / "1.jpg")
+    (tmp_path / "data" / "bee").symlink_to("ant")
     (tmp_path / "alias").symlink_to("data")
     assert scan_image_folder(tmp_path / "alias") == scan_image_folder(tmp_path / "data")
 

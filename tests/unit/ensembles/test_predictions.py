@@ -169,6 +169,7 @@ def test_parts_in_any_order_are_read_in_image_order(tmp_path):
 def test_a_block_inside_one_part_is_a_view_of_its_file(tmp_path):
     parts = PosteriorParts(write_parts(tmp_path, random_probs(10), [4]))
     assert [isinstance(block, np.memmap) for _, block in parts.blocks(3)] == [True, False, True, True]
+    assert [isinstance(block, np.memmap) for _, block in parts.blocks(4)] == [True, True, True]
 
 
 def test_parts_may_begin_after_the_first_image(tmp_path):

@@ -74,6 +74,11 @@ def test_the_three_roundings_bracket_the_exact_side(width, height, scale):
     assert abs(2 * (rounded * short - scale * long)) <= short
 
 
+@pytest.mark.parametrize(("width", "height", "scale", "long_side"), [(3, 2, 3, 5), (5, 2, 3, 8), (3, 2, 5, 8)])
+def test_a_longer_side_of_exactly_one_half_is_rounded_up(width, height, scale, long_side):
+    assert resized_size(width, height, scale, "round") == (long_side, scale)
+
+
 @given(SIDES, SCALES, st.sampled_from(ROUNDINGS))
 def test_a_square_stays_square(side, scale, rounding):
     assert resized_size(side, side, scale, rounding) == (scale, scale)
