@@ -1,0 +1,1 @@
+"""Side-by-side measurements; each prints what it compared, on what, and the medians."""
