@@ -132,8 +132,10 @@ def _expire_part(session: Session, row: PredictionPart) -> None:
     prediction_set = session.get_one(PredictionSet, row.set_id)
     row.lease_until = None
     row.lost_leases = lost
-    # The kernel kills for want of memory without a word: whatever vanished, the next try asks for half of it.
-    row.batch = max(1, (row.batch or _full_batch(prediction_set)) // 2)
+    # The kernel kills for want of memory without a word: from the second loss on, each try asks for half as much. Not
+    # from the first: a killed process is mostly just that, and another batch may change the last bits.
+    if lost > 1:
+        row.batch = max(1, (row.batch or _full_batch(prediction_set)) // 2)
     row.state = LeaseState.PENDING
     outcome = "part_expired"
     if lost >= leases.MAX_LOST_LEASES:
