@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -84,7 +85,7 @@ def _database(settings: Settings) -> Finding:
     database = Database(settings.database_url)
     with database.read() as session:
         dialect = session.get_bind().dialect
-        version = ".".join(map(str, dialect.server_version_info or ()))
+        version = ".".join(map(str, dialect.server_version_info or sqlite3.sqlite_version_info))
     return Finding("database", ok=True, found=f"{dialect.name} {version}")
 
 

@@ -18,6 +18,9 @@ from ensembles.errors import EnsemblesError, Problem
 P = ParamSpec("P")
 R = TypeVar("R")
 
+#: Columns of output that no terminal bounds: rows stay whole, so that grep and diff work on them.
+UNBOUNDED_WIDTH = 10_000
+
 EXIT_FAILED, EXIT_USAGE, EXIT_INFRASTRUCTURE = 1, 2, 4
 
 #: Codes that say the surroundings are at fault, not the request.
@@ -41,13 +44,16 @@ def print_json(value: Any) -> None:
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str] = (), title: str = ""
 ) -> None:
-    """A table as wide as the terminal; numbers stand right-aligned."""
+    """A table as wide as the terminal, or as wide as it needs in a file or pipe; numbers stand right-aligned."""
     table = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))
-    Console(highlight=False, markup=False).print(table)
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = UNBOUNDED_WIDTH
+    console.print(table)
 
 
 def print_fields(pairs: Iterable[tuple[str, Any]]) -> None:
