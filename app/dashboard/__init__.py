@@ -1,0 +1,1 @@
+"""The pages: server-rendered, live by polling fragments, readable without JavaScript."""
