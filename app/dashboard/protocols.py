@@ -1,0 +1,75 @@
+"""Protocols and provenance as rows of names and values; where members differ, their values stand side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+#: Protocol fields in the order of a page, with the page's names. Test scales and modes stand in the members' table.
+FIELDS: dict[str, str] = {
+    "scales": "test scales Q",
+    "scale_step": "scale step, px",
+    "modes": "modes",
+    "hflip": "horizontal flip",
+    "crop_grid": "crops",
+    "score_pooling": "score pooling",
+    "resize": "resize",
+    "antialias": "antialias",
+    "long_side": "longer side",
+    "pool_rounding": "pool rounding",
+    "decoder": "decoder",
+    "exif": "EXIF orientation",
+    "dtype": "arithmetic",
+    "exclude": "excluded images",
+}
+
+
+@dataclass(frozen=True)
+class ProtocolRows:
+    """Fields with one value for every member, and fields with one value a member."""
+
+    shared: tuple[tuple[str, str], ...]
+    own: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def describe(protocols: Sequence[Mapping[str, Any]]) -> ProtocolRows:
+    """The fields of the members' protocols, in their order."""
+    names = [*FIELDS, *sorted({name for protocol in protocols for name in protocol} - set(FIELDS))]
+    shared: list[tuple[str, str]] = []
+    own: list[tuple[str, tuple[str, ...]]] = []
+    for name in names:
+        values = tuple(text(protocol.get(name)) for protocol in protocols if name in protocol)
+        label = FIELDS.get(name, name)
+        if len(set(values)) == 1 and len(values) == len(protocols):
+            shared.append((label, values[0]))
+        elif values:
+            own.append((label, tuple(text(protocol.get(name)) for protocol in protocols)))
+    return ProtocolRows(tuple(shared), tuple(own))
+
+
+def flatten(value: Any, name: str = "") -> list[tuple[str, str]]:
+    """A nested JSON object as (dotted name, text) rows; lists of plain values stay one row."""
+    return list(_rows(value, name))
+
+
+def text(value: object) -> str:
+    """A JSON value as a person reads it."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(text, value))
+    return str(value)
+
+
+def _rows(value: Any, name: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _rows(inner, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list) and any(isinstance(inner, Mapping | list) for inner in value):
+        for position, inner in enumerate(value):
+            yield from _rows(inner, f"{name}.{position}")
+    else:
+        yield name, text(value)

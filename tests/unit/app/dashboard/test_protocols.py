@@ -1,0 +1,31 @@
+from app.dashboard.protocols import describe, flatten
+from ensembles.protocols import PRESETS
+
+
+def test_what_all_members_share_is_told_once_and_the_rest_side_by_side() -> None:
+    rows = describe([PRESETS["center-crop"].to_dict(), PRESETS["ten-crop"].to_dict()])
+    assert rows.own == (("horizontal flip", ("no", "yes")), ("crops", ("center", "ten")))
+    assert ("modes", "crops") in rows.shared
+    assert len(rows.shared) + len(rows.own) == len(PRESETS["center-crop"].to_dict())
+
+
+def test_a_single_member_has_nothing_of_its_own() -> None:
+    assert describe([PRESETS["caffe-vgg"].to_dict()]).own == ()
+
+
+def test_a_field_that_the_page_does_not_know_is_shown_under_its_own_name() -> None:
+    assert describe([{"sharpen": True}]).shared == (("sharpen", "yes"),)
+
+
+def test_nested_provenance_becomes_dotted_rows() -> None:
+    value = {"versions": {"torch": "2"}, "devices": ["cpu", "cuda:0"], "parts": [{"id": "a"}], "commit": None}
+    assert flatten(value) == [
+        ("versions.torch", "2"),
+        ("devices", "cpu, cuda:0"),
+        ("parts.0.id", "a"),
+        ("commit", "none"),
+    ]
+
+
+def test_no_provenance_makes_no_rows() -> None:
+    assert flatten({}) == []
