@@ -1,0 +1,20 @@
+"""Lists keep their state in the URL: filters and an opaque cursor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import request, url_for
+
+PAGE_SIZE = 50
+
+
+def wanted(name: str) -> str | None:
+    """A query parameter; None where it is missing or blank."""
+    return request.args.get(name, "").strip() or None
+
+
+def here(**changes: Any) -> str:
+    """The address of this page with some parameters changed; None removes one, and any change of filter the cursor."""
+    arguments: dict[str, Any] = {**(request.view_args or {}), **request.args.to_dict(), "cursor": None, **changes}
+    return url_for(request.endpoint or "", **{name: value for name, value in arguments.items() if value})

@@ -1,0 +1,93 @@
+"""Evaluations: the list, and one from its queue to its result."""
+
+from __future__ import annotations
+
+from flask import flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from app.dashboard import protocols, results
+from app.dashboard.blueprint import blueprint, conditional, runtime
+from app.dashboard.paging import PAGE_SIZE, wanted
+from app.db.models import LIVE_STATUSES, EvaluationStatus
+from app.db.queries import datasets
+from app.db.queries import evaluations as queries
+from app.representations.evaluations import EvaluationDocument
+from app.services import evaluations as service
+
+
+@blueprint.get("/evaluations", endpoint="evaluations")
+def list_evaluations() -> str:
+    """One page of the list, filtered."""
+    status = wanted("status")
+    with runtime().db.read() as session:
+        page = queries.list_page(
+            session,
+            cursor=wanted("cursor"),
+            limit=PAGE_SIZE,
+            status=status if status in list(EvaluationStatus) else None,
+            dataset=wanted("dataset"),
+            search=wanted("search"),
+        )
+        known = datasets.list_page(session, cursor=None, limit=200).items
+    return render_template(
+        "dashboard/evaluations.html",
+        page=page,
+        statuses=list(EvaluationStatus),
+        live=LIVE_STATUSES,
+        datasets=known,
+        filtered=any(map(wanted, ("status", "dataset", "search", "cursor"))),
+    )
+
+
+@blueprint.get("/evaluations/<evaluation_id>", endpoint="evaluation")
+def show_evaluation(evaluation_id: str) -> str:
+    """Live progress while it runs, results when it has ended."""
+    with runtime().db.read() as session:
+        evaluation = queries.get(session, evaluation_id)
+        scores = queries.scores(session, evaluation_id).items if evaluation.status == "succeeded" else []
+    return render_template(
+        "dashboard/evaluation.html",
+        evaluation=evaluation,
+        live=_is_live(evaluation),
+        results=results.summarise(scores),
+        protocol=protocols.describe([member.protocol for member in evaluation.checkpoints]),
+        provenance=protocols.flatten(evaluation.provenance),
+    )
+
+
+@blueprint.get("/evaluations/<evaluation_id>/live")
+def live_evaluation(evaluation_id: str) -> ResponseReturnValue:
+    """The live part alone, for polling; once the evaluation has ended, the page is told to load again."""
+    with runtime().db.read() as session:
+        version = queries.version(session, evaluation_id)
+        if request.if_none_match.contains_weak(version):
+            return conditional(version, "")
+        evaluation = queries.get(session, evaluation_id)
+    response = conditional(version, render_template("dashboard/_live.html", evaluation=evaluation))
+    if not _is_live(evaluation):
+        response.headers["HX-Refresh"] = "true"
+    return response
+
+
+@blueprint.post("/evaluations/<evaluation_id>/cancel")
+def cancel_evaluation(evaluation_id: str) -> ResponseReturnValue:
+    """Stop it; what was predicted is kept."""
+    service.cancel(runtime().db, evaluation_id)
+    flash("Cancelled. What was predicted is kept and reused by whoever asks for it again.", "good")
+    return _back(evaluation_id)
+
+
+@blueprint.post("/evaluations/<evaluation_id>/retry")
+def retry_evaluation(evaluation_id: str) -> ResponseReturnValue:
+    """Take it up again where it stopped."""
+    service.retry(runtime().db, evaluation_id)
+    flash("Queued again. Finished parts are kept; only what is missing runs.", "good")
+    return _back(evaluation_id)
+
+
+def _back(evaluation_id: str) -> ResponseReturnValue:
+    return redirect(url_for("dashboard.evaluation", evaluation_id=evaluation_id), 303)
+
+
+def _is_live(evaluation: EvaluationDocument) -> bool:
+    return evaluation.status in LIVE_STATUSES
