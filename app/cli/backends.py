@@ -173,6 +173,9 @@ class HttpBackend:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._client = httpx.Client(base_url=f"{url}/api/v1", headers=headers, timeout=30)
 
+    def close(self) -> None:
+        self._client.close()
+
     def checkpoints(self) -> list[Json]:
         return self._list("/checkpoints")
 

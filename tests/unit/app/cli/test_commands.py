@@ -1,0 +1,206 @@
+"""The command line on a real local service: real JPEGs, a real checkpoint, and the same answers through a server."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from werkzeug.serving import make_server
+
+from app.cli import main
+from app.cli.backends import HttpBackend, LocalBackend
+from app.config import Settings
+from app.factory import create_app
+from app.runtime import build_runtime
+from ensembles.checkpoints import CheckpointMetadata, save_checkpoint
+from ensembles.scales import TrainingScale
+from ensembles.specs import Preprocessing
+from tests.builders import mixed_images, write_folder
+from tests.tiny_nets import tiny_network
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home folder with a data set, two checkpoints and one finished evaluation."""
+    home = tmp_path_factory.mktemp("home")
+    write_folder(home / "photos", mixed_images(7, [(48, 40), (40, 56)]))
+    for seed, configuration in enumerate(("A", "D")):
+        network = tiny_network(configuration=configuration, classes=3, seed=seed).network
+        metadata = CheckpointMetadata(TrainingScale(36, 36), Preprocessing(), None)
+        save_checkpoint(home / f"{configuration}.safetensors", network, metadata)
+    ok(home, "dataset", "add", str(home / "photos"))
+    ok(home, "checkpoint", "add", str(home / "A.safetensors"), "--name", "small-a", "--tag", "demo")
+    ok(home, "checkpoint", "add", str(home / "D.safetensors"), "--name", "small-d", "--train-scale", "32-40")
+    return home
+
+
+@pytest.fixture(scope="module")
+def evaluation(home: Path) -> dict[str, object]:
+    """A finished evaluation with its scores, as JSON."""
+    protocol = home / "protocol.json"
+    protocol.write_text('{"preset": "vgg-multi-scale-both", "scale_step": 4}')
+    members = ("--checkpoint", "small-a", "--checkpoint", "small-d")
+    result = ok(home, "evaluate", "--dataset", "photos", *members, "--protocol", str(protocol), "--local", "--json")
+    return dict(json.loads(result.stdout))
+
+
+def run(home: Path, *arguments: str, **environment: str) -> Result:
+    return CliRunner().invoke(
+        main, list(arguments), env={"SOFTVOTE_HOME": str(home), "SOFTVOTE_URL": "", **environment}
+    )
+
+
+def ok(home: Path, *arguments: str, **environment: str) -> Result:
+    result = run(home, *arguments, **environment)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def test_a_checkpoint_is_recognised_from_its_tensors_and_shown_with_its_layer_table(home: Path) -> None:
+    output = ok(home, "checkpoint", "show", "small-d").stdout
+    assert "vgg16" in output
+    assert "[32;40]" in output
+    last = output.splitlines()[-1].split()
+    document = json.loads(ok(home, "checkpoint", "show", "small-d", "--json").stdout)
+    assert last == ["total", f"{document['parameters']:,}"]
+    assert sum(layer["parameters"] for layer in document["layers"]) == document["parameters"]
+    assert document["training_scale"] == [32, 40]
+
+
+def test_lists_name_everything_that_was_registered(home: Path) -> None:
+    assert {"small-a", "small-d"} <= set(ok(home, "checkpoint", "ls").stdout.split())
+    listed = json.loads(ok(home, "dataset", "ls", "--json").stdout)
+    assert [(item["name"], item["images"], item["classes"]) for item in listed] == [("photos", 7, 3)]
+
+
+def test_an_evaluation_scores_every_view_member_and_the_ensemble(evaluation: dict[str, object]) -> None:
+    assert evaluation["status"] == "succeeded"
+    scores = evaluation["scores"]
+    assert isinstance(scores, list)
+    top1 = [score for score in scores if score["metric"] == "top1_error"]
+    # For each of two members: 6 views, 2 modes over three scales, their equal mean; and the ensemble.
+    assert len(top1) == 2 * (6 + 2 + 1) + 1
+    assert all(score["n"] == 7 and 0 <= score["value"] <= 1 for score in top1)
+    assert top1[-1]["subject"] == "ensemble"
+
+
+def test_results_come_as_table_csv_json_and_markdown(home: Path, evaluation: dict[str, object]) -> None:
+    key = str(evaluation["id"])
+    assert "ensemble" in ok(home, "results", key).stdout
+    table = ok(home, "results", key, "--format", "csv").stdout.splitlines()
+    assert table[0].startswith("subject,name,members,scales,mode,n,n_unreadable,top1_error,top1_error_low")
+    assert len(table) == 1 + 19
+    assert ok(home, "results", key, "--format", "markdown").stdout.count("\n|") == 1 + 19
+    assert json.loads(ok(home, "results", key, "--format", "json").stdout)["items"] == evaluation["scores"]
+    target = home / "scores.csv"
+    ok(home, "results", key, "--format", "csv", "--output", str(target))
+    assert target.read_bytes().count(b"\r\n") == 1 + 19
+
+
+def test_what_is_known_costs_nothing_the_second_time(home: Path, evaluation: dict[str, object]) -> None:
+    protocol = str(home / "protocol.json")
+    again = ok(
+        home, "evaluate", "--dataset", "photos", "--checkpoint", "small-a", "--protocol", protocol, "--local", "--json"
+    )
+    document = json.loads(again.stdout)
+    assert document["status"] == "succeeded"
+    assert all(view["reused"] == view["total"] for view in document["views"])
+
+
+def test_the_paper_tables_hold_the_evaluation_and_compare_nothing_off_imagenet(
+    home: Path, evaluation: dict[str, object]
+) -> None:
+    output = ok(home, "paper", str(evaluation["id"]), "--only-measured").stdout
+    assert "Table 3" in output
+    assert "small-a + small-d" in output
+    assert "Not set beside the printed numbers" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("evaluate", "--dataset", "photoz", "--checkpoint", "small-a"), "invalid_request", "did you mean photos"),
+        (("evaluate", "--dataset", "photos", "--checkpoint", "small-a"), "invalid_request", "at least the crop"),
+        (("status", "0" * 24), "not_found", "no evaluation"),
+        (("checkpoint", "show", "small"), "not_found", "did you mean"),
+    ],
+)
+def test_a_request_that_cannot_be_met_exits_2_and_says_why(
+    home: Path, arguments: tuple[str, ...], code: str, words: str
+) -> None:
+    result = run(home, *arguments)
+    assert result.exit_code == 2
+    assert f"[{code}]" in result.stderr
+    assert words in result.stderr
+    with_json = run(home, *arguments, "--json")
+    assert json.loads(with_json.stderr)["code"] == code
+
+
+def test_a_finished_evaluation_cannot_be_cancelled(home: Path, evaluation: dict[str, object]) -> None:
+    result = run(home, "cancel", str(evaluation["id"]))
+    assert result.exit_code == 2
+    assert "state_conflict" in result.stderr
+
+
+def test_broken_settings_exit_4_with_every_problem(home: Path) -> None:
+    result = run(home, "ls", SOFTVOTE_BIND="0.0.0.0:80", SOFTVOTE_BROKER_URL="amqp://x")
+    assert result.exit_code == 4
+    assert "SOFTVOTE_BIND" in result.stderr
+    assert "SOFTVOTE_BROKER_URL" in result.stderr
+
+
+def test_an_unreachable_server_exits_4(home: Path) -> None:
+    result = run(home, "ls", SOFTVOTE_URL="http://127.0.0.1:9")
+    assert result.exit_code == 4
+    assert "server_unreachable" in result.stderr
+
+
+def test_the_doctor_names_what_is_missing_and_what_to_do(home: Path) -> None:
+    result = run(home, "doctor")
+    assert result.exit_code == 4  # no worker is alive
+    assert "FAIL workers" in result.stdout
+    assert "softvote up" in result.stdout
+    findings = json.loads(run(home, "doctor", "--json").stdout)["findings"]
+    assert [f["subject"] for f in findings if not f["ok"]] == ["workers"]
+
+
+@pytest.fixture(scope="module")
+def server(home: Path) -> Iterator[str]:
+    """The same service behind a real HTTP server."""
+    application = create_app(build_runtime(Settings.from_environment({"SOFTVOTE_HOME": str(home)})))
+    listener = make_server("127.0.0.1", 0, application, threaded=True)
+    thread = threading.Thread(target=listener.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{listener.server_port}"
+    listener.shutdown()
+    thread.join()
+    listener.server_close()
+
+
+def test_a_server_and_the_local_database_give_the_same_json(
+    home: Path, server: str, evaluation: dict[str, object]
+) -> None:
+    local = LocalBackend(build_runtime(Settings.from_environment({"SOFTVOTE_HOME": str(home)})))
+    remote = HttpBackend(server, token=None)
+    key = str(evaluation["id"])
+    assert remote.checkpoints() == local.checkpoints()
+    assert remote.checkpoint("small-a") == local.checkpoint("small-a")
+    assert remote.layers("small-a") == local.layers("small-a")
+    assert remote.datasets() == local.datasets()
+    assert remote.evaluation(key) == local.evaluation(key)
+    assert remote.scores(key) == local.scores(key)
+    assert remote.evaluations(10, "succeeded") == local.evaluations(10, "succeeded")
+    assert remote.paper([key]) == local.paper([key])
+    remote.close()
+
+
+def test_an_error_of_the_server_is_shown_like_a_local_one(home: Path, server: str) -> None:
+    arguments = ("evaluate", "--dataset", "photoz", "--checkpoint", "small-a")
+    local, remote = run(home, *arguments), run(home, *arguments, SOFTVOTE_URL=server)
+    assert remote.exit_code == local.exit_code == 2
+    assert "did you mean photos" in remote.stderr
+    assert "[invalid_request]" in remote.stderr
