@@ -94,6 +94,35 @@ class DatasetFormatError(EnsemblesError):
         super().__init__(f"{field}: {rule}; got {value!r}")
 
 
+class DatasetProblemsError(DatasetFormatError):
+    """A data set in which several entries break rules; all are in `problems`, the message says the first."""
+
+    code = "dataset_problems"
+    _SHOWN = 20
+
+    def __init__(self, path: str, problems: Sequence[Problem]) -> None:
+        self.path, self.problems = path, tuple(problems)
+        first = self.problems[0]
+        super().__init__(first.field, first.rule, first.value)
+        shown = "; ".join(map(str, self.problems[: self._SHOWN]))
+        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        first_of = f", first {self._SHOWN}" if len(self.problems) > self._SHOWN else ""
+        self.args = (f"data set {path!r} has {count}{first_of}: {shown}",)
+
+
+class ClassNamesMismatchError(EnsemblesError):
+    """Class names of a checkpoint that are not, in whatever order, those of the data set."""
+
+    code = "class_names_mismatch"
+
+    def __init__(self, checkpoint_class: str, dataset_class: str) -> None:
+        self.checkpoint_class, self.dataset_class = checkpoint_class, dataset_class
+        super().__init__(
+            f"class names: those of the checkpoint and of the data set must be the same, in any order; the checkpoint "
+            f"alone has {checkpoint_class!r}, the data set alone {dataset_class!r}"
+        )
+
+
 class UnreadableImageError(EnsemblesError):
     """An image that could not be decoded, or that a rule forbids; `reason` says which."""
 
