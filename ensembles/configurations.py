@@ -16,9 +16,9 @@ HIDDEN_UNITS = 4096
 MAX_CLASSES = 100_000
 MAX_WIDTH = 4.0
 
-#: One forward pass of a dense batch stays under this many MACs where a batch has more than one image.
-_BLOCK_MACS = 64 * 10**9
-_MAX_BLOCK = 64
+#: A batch of more than one image or crop stays within this many MACs a forward pass, and within MAX_BATCH.
+FORWARD_MACS = 64 * 10**9
+MAX_BATCH = 64
 #: The commonest size in ImageNet's validation set, px: what "one image" means where only the shape of work matters.
 _NOMINAL_IMAGE = (500, 375)
 
@@ -297,5 +297,5 @@ def block_size(architecture: Architecture, view: ViewSpec) -> int:
     if view.mode == "crops":
         return 1
     width, height = resized_size(*_NOMINAL_IMAGE, view.scale, view.long_side)
-    images = _BLOCK_MACS // architecture.macs(height, width, view.pool_rounding)
-    return min(_MAX_BLOCK, 1 << max(0, images.bit_length() - 1))
+    images = FORWARD_MACS // architecture.macs(height, width, view.pool_rounding)
+    return min(MAX_BATCH, 1 << max(0, images.bit_length() - 1))
