@@ -1,4 +1,4 @@
-# Two images from one file: `web` holds no torch, `worker` adds it.
+# Two images from one file: `web` (also for `migrate` and `scheduler`) holds no torch, `worker` adds it.
 #   docker build --target web    -t softvote-web .
 #   docker build --target worker -t softvote-worker .
 FROM python:3.11-slim-bookworm AS base
