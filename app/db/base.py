@@ -62,6 +62,9 @@ def utc_now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
+#: Stands for "not yet" where a time must sort before every other.
+NEVER = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
 Id = Annotated[str, mapped_column(String(24), primary_key=True, default=new_id)]
 
 

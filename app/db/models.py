@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from app.db.base import Base, Id, LeaseColumns, utc_now
+from app.db.base import NEVER, Base, Id, LeaseColumns, utc_now
 
 
 class RegistrationState(StrEnum):
@@ -41,6 +41,10 @@ class EvaluationStatus(StrEnum):
 
 
 LIVE_STATUSES = (EvaluationStatus.QUEUED, EvaluationStatus.PREDICTING, EvaluationStatus.FUSING)
+
+
+#: Of evaluations and their work; the highest goes first.
+PRIORITIES = range(10)
 
 
 class LeaseState(StrEnum):
@@ -99,7 +103,12 @@ class Dataset(Base):
     state: Mapped[str] = mapped_column(String(16), default=RegistrationState.REGISTERING)
     error_code: Mapped[str | None] = mapped_column(String(64))
     error_message: Mapped[str | None]
+    # What was asked for: a folder, or a manifest.
     source: Mapped[str]
+    # The folder that the images' paths lie under, where it is not `source`.
+    root: Mapped[str | None]
+    # Where labels are read from, unless they are the names of folders: a manifest, or the folder of ImageNet's devkit.
+    label_source: Mapped[str | None]
     format: Mapped[str | None] = mapped_column(String(32))
     images: Mapped[int | None]
     classes: Mapped[list[str] | None]
@@ -239,12 +248,14 @@ class Evaluation(Base):
         _one_of("status", EvaluationStatus),
         CheckConstraint("priority BETWEEN 0 AND 9", name="priority_in_range"),
         CheckConstraint("unreadable IN ('fail', 'skip')", name="unreadable_known"),
+        # The order in which evaluations of one priority get their turn.
         Index(
-            "ix_evaluations_live",
+            "ix_evaluations_turn",
             "priority",
             "last_turn_at",
-            sqlite_where=text("status IN ('queued', 'predicting', 'fusing')"),
-            postgresql_where=text("status IN ('queued', 'predicting', 'fusing')"),
+            "id",
+            sqlite_where=text("status IN ('queued', 'predicting')"),
+            postgresql_where=text("status IN ('queued', 'predicting')"),
         ),
         Index(None, "dataset_id", "created_at"),
     )
@@ -263,8 +274,9 @@ class Evaluation(Base):
     request: Mapped[dict[str, Any]]
     request_digest: Mapped[str] = mapped_column(String(64))
     idempotency_key: Mapped[str | None] = mapped_column(String(200), unique=True)
-    # When a worker last took a slice for it: at equal priority the one that waited longest comes next.
-    last_turn_at: Mapped[dt.datetime | None]
+    # When a worker last took a slice for it: at equal priority the one that waited longest comes next. Never null: the
+    # two databases disagree on where nulls sort.
+    last_turn_at: Mapped[dt.datetime] = mapped_column(default=NEVER)
     error_code: Mapped[str | None] = mapped_column(String(64))
     error_message: Mapped[str | None]
     provenance: Mapped[dict[str, Any]] = mapped_column(default=dict)

@@ -11,12 +11,13 @@ from sqlalchemy.orm import Session, joinedload
 from app.db.base import new_id
 from app.db.clock import now
 from app.db.conditions import is_any, is_claimable, is_due
-from app.db.models import Evaluation, EvaluationSet, EvaluationStatus, PredictionPart, PredictionSet
+from app.db.models import PRIORITIES, Evaluation, EvaluationSet, EvaluationStatus, PredictionPart, PredictionSet
 from app.db.session import Database
 from app.db.statements import changed, lock_rows
-from app.services import events, leases
+from app.services import datasets, events, leases
 from app.services.slices import LeasedPart, LeasedSlice
 from app.services.slicing import Candidate, next_slice, split_point
+from ensembles.class_orders import map_classes
 
 #: How often a lease looks again when others took what it had chosen.
 _ATTEMPTS = 5
@@ -55,13 +56,7 @@ class _OvertakenError(Exception):
 
 def _lease(session: Session, worker_id: str, macs_budget: float) -> LeasedSlice | None:
     at = now(session)
-    turn = (
-        select(Evaluation.id)
-        .where(is_claimable(at))
-        .order_by(Evaluation.priority.desc(), Evaluation.last_turn_at.asc().nulls_first(), Evaluation.id)
-        .limit(1)
-    )
-    evaluation_id = session.scalars(turn).one_or_none()
+    evaluation_id = _whose_turn(session, at)
     if evaluation_id is None:
         return None
     stops = _stops(session, evaluation_id)
@@ -91,6 +86,25 @@ def _lease(session: Session, worker_id: str, macs_budget: float) -> LeasedSlice 
         )
     _note_turn(session, evaluation_id, parts, at)
     return _describe(parts, sets)
+
+
+def _whose_turn(session: Session, at: dt.datetime) -> str | None:
+    """The claimable evaluation of the highest priority that waited longest.
+
+    One query a priority: each walks the index on turns and stops at the first hit, where a single one would look at
+    every live evaluation before it could sort them.
+    """
+    for priority in reversed(PRIORITIES):
+        turn = (
+            select(Evaluation.id)
+            .where(is_claimable(at), Evaluation.priority == priority)
+            .order_by(Evaluation.last_turn_at, Evaluation.id)
+            .limit(1)
+        )
+        evaluation_id = session.scalars(turn).one_or_none()
+        if evaluation_id is not None:
+            return evaluation_id
+    return None
 
 
 def _stops(session: Session, evaluation_id: str) -> dict[str, int]:
@@ -177,7 +191,7 @@ def _describe(parts: Sequence[PredictionPart], sets: Mapping[str, PredictionSet]
         start=parts[0].start,
         stop=parts[0].stop,
         dataset_id=dataset.id,
-        dataset_root=dataset.source,
+        dataset_root=str(datasets.root_of(dataset)),
         dataset_name=dataset.name,
         index_key=str(dataset.index_key),
         index_sha256=str(dataset.index_sha256),
@@ -187,6 +201,7 @@ def _describe(parts: Sequence[PredictionPart], sets: Mapping[str, PredictionSet]
 
 def _leased_part(part: PredictionPart, row: PredictionSet) -> LeasedPart:
     checkpoint = row.checkpoint
+    mapping = map_classes(checkpoint.class_names, row.dataset.classes or [])
     return LeasedPart(
         id=part.id,
         token=part.token + 1,
@@ -199,4 +214,5 @@ def _leased_part(part: PredictionPart, row: PredictionSet) -> LeasedPart:
         architecture=checkpoint.architecture or {},
         preprocessing=checkpoint.preprocessing or {},
         batch_limit=part.batch,
+        class_outputs=None if mapping is None else mapping.outputs,
     )

@@ -90,10 +90,10 @@ def complete_registration(db: Database, lease: ItemLease, facts: CheckpointFacts
         LeaseLostError: the item is no longer this lease's; nothing changed.
     """
     smallest, largest = facts.training_scale or (None, None)
-    # What posteriors depend on. The training scale only chooses test scales, so two S of one file share their sets.
-    fingerprint = digest(
-        {"sha256": facts.sha256, "architecture": facts.architecture, "preprocessing": facts.preprocessing}
-    )
+    # What posteriors depend on. The training scale only chooses test scales, so two S of one file share their sets;
+    # class names decide which output becomes which column.
+    identity = {"sha256": facts.sha256, "architecture": facts.architecture, "preprocessing": facts.preprocessing}
+    fingerprint = digest(identity if facts.class_names is None else {**identity, "class_names": facts.class_names})
     with leases.finishing(db, lease) as session:
         registration.settle(
             session,

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
 from app.artifacts import ArtifactStore
 from app.config import Settings
 from app.db.models import Dataset, RegistrationState, WorkItem
+from app.db.queries.lookup import find
 from app.db.session import Database
+from app.errors import InvalidRequestError, NotReadyError, PathForbiddenError
+from app.representations.catalogue import VerificationDocument
 from app.representations.requests import DatasetRequest
 from app.services import leases, registration
 from app.services.leases import ItemLease
 from app.services.paths import allowed_path
-from ensembles.datasets import DatasetIndex
+from ensembles.datasets import DatasetIndex, DatasetLayout, list_images, recognise_layout
+from ensembles.errors import DatasetFormatError, Problem
+from ensembles.verification import verify_images
 
 #: The canonical order is a shuffle, so the first images are a fair sample of the sizes.
 _SAMPLE = 256
@@ -19,21 +29,35 @@ _SAMPLE = 256
 def request_registration(db: Database, settings: Settings, request: DatasetRequest, *, trusted: bool = False) -> str:
     """Add a data set in state `registering`, for a worker to read; its id.
 
+    The item's payload is the layout: `format`, `root` and `labels` (a path, or null).
+
     Args:
         db: the database.
-        settings: names the folders that the path must lie under.
-        request: path and name.
-        trusted: the operator's own command line, which may name any folder.
+        settings: names the folders that the paths must lie under.
+        request: path, name, format and devkit.
+        trusted: the operator's own command line, which may name any path.
 
     Raises:
-        PathForbiddenError: the path is not allowed.
+        PathForbiddenError: a path is not allowed.
         NameTakenError: another data set has the name.
-        InvalidRequestError: a trusted path that is no folder.
+        InvalidRequestError: no data set of the format lies there, or a trusted path does not exist.
     """
-    root = allowed_path(request.path, settings.data_roots, "SOFTVOTE_DATA_ROOTS", folder=True, trusted=trusted)
-    item = WorkItem(kind="register_dataset", queue="fuse", payload={"path": str(root)})
+    allowed = partial(allowed_path, roots=settings.data_roots, setting="SOFTVOTE_DATA_ROOTS", trusted=trusted)
+    path = allowed(request.path, folder=None)
+    devkit = None if request.devkit is None else allowed(request.devkit, folder=True, field="devkit")
+    try:
+        layout = recognise_layout(path, request.format, devkit)
+    except DatasetFormatError as error:
+        value = getattr(request, error.field)
+        raise InvalidRequestError([Problem(error.field, error.rule, value)]) from error
+    except PermissionError as error:
+        raise PathForbiddenError("path", request.path, "SOFTVOTE_DATA_ROOTS") from error
+    labels = None if layout.labels is None else str(_allowed_labels(allowed, layout.labels))
+    columns = {"source": str(path), "root": str(layout.root), "label_source": labels}
+    payload = {"format": layout.format, "root": str(layout.root), "labels": labels}
+    item = WorkItem(kind="register_dataset", queue="fuse", payload=payload)
     with db.write() as session:
-        return registration.begin(session, Dataset, request.name, {"source": str(root)}, item)
+        return registration.begin(session, Dataset, request.name, columns, item)
 
 
 def complete_registration(db: Database, lease: ItemLease, artifacts: ArtifactStore, index: DatasetIndex) -> None:
@@ -43,7 +67,9 @@ def complete_registration(db: Database, lease: ItemLease, artifacts: ArtifactSto
         LeaseLostError: the item is no longer this lease's; nothing changed.
         StorageFullError: no room for the index.
     """
-    stored = artifacts.put(f"datasets/{index.fingerprint}.json", index.to_json().encode("ascii"))
+    content = index.to_json().encode("ascii")
+    # Not the fingerprint: equal ids, labels and files may lie under other paths, or be described in another format.
+    stored = artifacts.put(f"datasets/{hashlib.sha256(content).hexdigest()}.json", content)
     readable = ([image.width, image.height] for image in index.images if image.width and image.height)
     sizes = [size for size, _ in zip(readable, range(_SAMPLE), strict=False)]
     with leases.finishing(db, lease) as session:
@@ -71,3 +97,43 @@ def load_index(artifacts: ArtifactStore, dataset: Dataset) -> DatasetIndex:
     if dataset.index_key is None or dataset.index_sha256 is None:
         raise ValueError(f"data set {dataset.name!r} is {dataset.state} and has no index")
     return DatasetIndex.from_json(artifacts.verified(dataset.index_key, dataset.index_sha256).read_bytes())
+
+
+def root_of(dataset: Dataset) -> Path:
+    """The folder that the paths of its images lie under."""
+    return Path(dataset.root or dataset.source)
+
+
+def verify(
+    db: Database, artifacts: ArtifactStore, key: str, progress: Callable[[int, int], None] | None = None
+) -> VerificationDocument:
+    """Read every file of a data set again, in this process, and compare it with what was registered.
+
+    Args:
+        db: the database.
+        artifacts: hold the index.
+        key: id or name.
+        progress: called with (images done, images in all) after each image.
+
+    Raises:
+        NotFoundError: no such data set.
+        NotReadyError: no worker has read it yet.
+        ArtifactDamagedError: the stored index is missing or different.
+        DatasetFormatError: what lies there now is no data set of its format any more.
+    """
+    with db.read() as session:
+        row = find(session, Dataset, key)
+    if row.state != RegistrationState.READY:
+        raise NotReadyError("data set", row.name, row.state)
+    index = load_index(artifacts, row)
+    layout = DatasetLayout(index.format, root_of(row), None if row.label_source is None else Path(row.label_source))
+    return VerificationDocument.of(row.name, verify_images(index, list_images(layout), progress))
+
+
+def _allowed_labels(allowed: Callable[..., Path], labels: Path) -> Path:
+    """A devkit that was found by itself must lie where the request might have named it."""
+    try:
+        return allowed(str(labels), folder=None)
+    except PathForbiddenError as error:
+        rule = f"the folder of ImageNet's devkit, under one of the folders of {error.setting}"
+        raise InvalidRequestError([Problem("devkit", rule, None)]) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -142,19 +142,26 @@ def retry(db: Database, evaluation_id: str) -> None:
         _fuse_if_predicted(session, evaluation_id)
 
 
-def advance_ready(db: Database) -> list[str]:
+def advance_ready(db: Database, set_ids: Collection[str] | None = None) -> list[str]:
     """Move every evaluation whose prediction has come to an end: to `fusing`, or to `failed` with the reason.
 
     It belongs into a transaction of its own after completions: inside a completing one, two last finishers would each
     miss the other's uncommitted part. Calling it too often does no harm.
+
+    Args:
+        db: the database.
+        set_ids: look only at evaluations that want one of these sets, as after completing parts of them.
 
     Returns:
         The ids that moved.
     """
     with db.read() as session:
         failures = verdicts.failures(session)
-        predicted = session.scalars(select(Evaluation.id).where(_unpredicted(), is_predicted())).all()
-    ready = sorted(set(predicted) - set(failures))
+        predicted = select(Evaluation.id).where(_unpredicted(), is_predicted())
+        if set_ids is not None:
+            users = select(EvaluationSet.evaluation_id).where(EvaluationSet.set_id.in_(set_ids))
+            predicted = predicted.where(Evaluation.id.in_(users))
+        ready = sorted(set(session.scalars(predicted)) - set(failures))
     if not failures and not ready:
         return []
     moved = []

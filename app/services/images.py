@@ -11,6 +11,7 @@ from app.errors import NotReadyError
 from app.representations.base import Page
 from app.representations.catalogue import ImageDocument
 from app.services.datasets import load_index
+from ensembles.datasets import printable_id
 
 
 def list_page(
@@ -35,7 +36,7 @@ def list_page(
     documents = [
         ImageDocument(
             index=position,
-            id=image.id,
+            id=printable_id(image.id),
             label=image.label,
             class_name=index.classes[image.label],
             sha256=image.sha256,

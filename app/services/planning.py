@@ -14,9 +14,11 @@ from app.db.queries.lookup import KINDS, Named, find
 from app.errors import InvalidRequestError, NotFoundError
 from app.representations.requests import EvaluationRequest, MemberRequest
 from app.services.costs import mean_macs
+from ensembles.class_orders import map_classes
 from ensembles.configurations import Architecture, block_size
 from ensembles.errors import (
     ClassCountMismatchError,
+    ClassNamesMismatchError,
     Problem,
     ScaleTooSmallError,
     SpecError,
@@ -159,10 +161,11 @@ def _class_problems(checkpoint: Checkpoint, dataset: Dataset, path: str) -> list
     if checkpoint.classes != len(names):
         rule = f"a checkpoint with the {len(names)} classes of data set {dataset.name!r}; this one has another number"
         return [Problem(path, rule, checkpoint.classes, ClassCountMismatchError.code)]
-    if checkpoint.class_names is not None and checkpoint.class_names != names:
-        at = next(i for i, pair in enumerate(zip(checkpoint.class_names, names, strict=True)) if pair[0] != pair[1])
-        rule = f"a checkpoint whose class {at} is {names[at]!r}, as in data set {dataset.name!r}"
-        return [Problem(path, rule, checkpoint.class_names[at], "class_names_mismatch")]
+    try:
+        map_classes(checkpoint.class_names, names)
+    except ClassNamesMismatchError as error:
+        rule = f"a checkpoint with the classes of data set {dataset.name!r}, in any order; this one lacks "
+        return [Problem(path, f"{rule}{error.dataset_class!r}", error.checkpoint_class, error.code)]
     return []
 
 

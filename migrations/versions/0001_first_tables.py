@@ -51,6 +51,8 @@ def upgrade() -> None:
         sa.Column("error_code", sa.String(length=64), nullable=True),
         sa.Column("error_message", sa.String(), nullable=True),
         sa.Column("source", sa.String(), nullable=False),
+        sa.Column("root", sa.String(), nullable=True),
+        sa.Column("label_source", sa.String(), nullable=True),
         sa.Column("format", sa.String(length=32), nullable=True),
         sa.Column("images", sa.Integer(), nullable=True),
         sa.Column("classes", sa.JSON(), nullable=True),
@@ -121,7 +123,7 @@ def upgrade() -> None:
         sa.Column("request", sa.JSON(), nullable=False),
         sa.Column("request_digest", sa.String(length=64), nullable=False),
         sa.Column("idempotency_key", sa.String(length=200), nullable=True),
-        sa.Column("last_turn_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("last_turn_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("error_code", sa.String(length=64), nullable=True),
         sa.Column("error_message", sa.String(), nullable=True),
         sa.Column("provenance", sa.JSON(), nullable=False),
@@ -144,11 +146,11 @@ def upgrade() -> None:
             batch_op.f("ix_evaluations_dataset_id_created_at"), ["dataset_id", "created_at"], unique=False
         )
         batch_op.create_index(
-            "ix_evaluations_live",
-            ["priority", "last_turn_at"],
+            "ix_evaluations_turn",
+            ["priority", "last_turn_at", "id"],
             unique=False,
-            sqlite_where=sa.text("status IN ('queued', 'predicting', 'fusing')"),
-            postgresql_where=sa.text("status IN ('queued', 'predicting', 'fusing')"),
+            sqlite_where=sa.text("status IN ('queued', 'predicting')"),
+            postgresql_where=sa.text("status IN ('queued', 'predicting')"),
         )
 
     op.create_table(
@@ -419,9 +421,9 @@ def downgrade() -> None:
     op.drop_table("prediction_sets")
     with op.batch_alter_table("evaluations", schema=None) as batch_op:
         batch_op.drop_index(
-            "ix_evaluations_live",
-            sqlite_where=sa.text("status IN ('queued', 'predicting', 'fusing')"),
-            postgresql_where=sa.text("status IN ('queued', 'predicting', 'fusing')"),
+            "ix_evaluations_turn",
+            sqlite_where=sa.text("status IN ('queued', 'predicting')"),
+            postgresql_where=sa.text("status IN ('queued', 'predicting')"),
         )
         batch_op.drop_index(batch_op.f("ix_evaluations_dataset_id_created_at"))
         batch_op.drop_index(batch_op.f("ix_evaluations_created_at"))

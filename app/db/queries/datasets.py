@@ -45,5 +45,6 @@ def _document(row: Dataset) -> DatasetDocument:
         class_names=row.classes,
         fingerprint=row.fingerprint,
         source=row.source,
+        label_source=row.label_source,
         created_at=row.created_at,
     )

@@ -15,6 +15,7 @@ from app.db.queries.progress import Link
 from app.errors import NotFoundError
 from app.representations.base import ErrorInfo, Page
 from app.representations.evaluations import (
+    ClassMappingDocument,
     EvaluationDocument,
     EvaluationSummary,
     MemberDocument,
@@ -24,6 +25,7 @@ from app.representations.evaluations import (
     ViewProgressDocument,
 )
 from ensembles.canonical import digest
+from ensembles.class_orders import map_classes
 
 
 def get(session: Session, evaluation_id: str) -> EvaluationDocument:
@@ -178,6 +180,7 @@ def _find(session: Session, evaluation_id: str) -> Evaluation:
 def _member(row: EvaluationMember, found: Sequence[Link]) -> MemberDocument:
     checkpoint = row.checkpoint
     jitter = (checkpoint.training_scale_min, checkpoint.training_scale_max)
+    mapping = map_classes(checkpoint.class_names, row.evaluation.dataset.classes or [])
     own = (link.prediction_set.view["scale"] for link in found if link.row.member_position == row.position)
     return MemberDocument(
         checkpoint=checkpoint.name,
@@ -188,6 +191,7 @@ def _member(row: EvaluationMember, found: Sequence[Link]) -> MemberDocument:
         protocol_name=row.protocol_name,
         scales=sorted(set(own)),
         weight=row.weight,
+        class_mapping=None if mapping is None else ClassMappingDocument(**mapping.to_dict()),
     )
 
 

@@ -38,7 +38,7 @@ def running(session: Session) -> list[EvaluationDocument]:
         .order_by(
             Evaluation.status == EvaluationStatus.QUEUED,
             Evaluation.priority.desc(),
-            Evaluation.last_turn_at.desc().nulls_last(),
+            Evaluation.last_turn_at.desc(),
             Evaluation.id,
         )
         .limit(_RUNNING)

@@ -6,6 +6,7 @@ import base64
 import binascii
 import datetime as dt
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -17,6 +18,8 @@ from app.representations.base import Page
 from ensembles.errors import Problem
 
 MAX_LIMIT = 200
+
+_ID = re.compile("[0-9a-f]{24}")
 
 Row = TypeVar("Row")
 Item = TypeVar("Item")
@@ -79,7 +82,8 @@ def _decode(cursor: str) -> tuple[dt.datetime, str]:
         parsed = dt.datetime.fromisoformat(moment)
     except (binascii.Error, ValueError, TypeError):
         raise invalid_cursor(cursor) from None
-    if parsed.tzinfo is None or not isinstance(row_id, str):
+    # Ours are in UTC and name a row's id; anything else would only fail later, in the database.
+    if parsed.utcoffset() != dt.timedelta(0) or not (isinstance(row_id, str) and _ID.fullmatch(row_id)):
         raise invalid_cursor(cursor)
     return parsed, row_id
 

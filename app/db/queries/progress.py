@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import and_, func, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from app.db.clock import now
@@ -23,6 +23,9 @@ from app.db.models import (
 )
 from app.db.queries import workers
 from app.representations.evaluations import ProgressDocument
+
+#: Longer lines than this are not counted out: the number would be old before it is read.
+_COUNT_UP_TO = 100
 
 
 @dataclass(frozen=True)
@@ -154,15 +157,18 @@ def _no_worker(session: Session, queue: str) -> str | None:
 
 
 def _behind(session: Session, evaluation: Evaluation, at: dt.datetime) -> str:
-    """Its place in the line: by priority, then by the last turn, those without one first."""
-    earlier_turn = (
-        Evaluation.last_turn_at.is_(None)
-        if evaluation.last_turn_at is None
-        else or_(Evaluation.last_turn_at.is_(None), Evaluation.last_turn_at < evaluation.last_turn_at)
+    """Its place in the line: by priority, then by who waited longest since its last turn."""
+    ahead = or_(
+        Evaluation.priority > evaluation.priority,
+        and_(
+            Evaluation.priority == evaluation.priority,
+            tuple_(Evaluation.last_turn_at, Evaluation.id) < tuple_(evaluation.last_turn_at, evaluation.id),
+        ),
     )
-    same_turn = and_(earlier_turn, Evaluation.id < evaluation.id) if evaluation.last_turn_at is None else earlier_turn
-    ahead = or_(Evaluation.priority > evaluation.priority, and_(Evaluation.priority == evaluation.priority, same_turn))
-    count = session.scalars(select(func.count()).select_from(Evaluation).where(is_claimable(at), ahead)).one()
+    some = select(Evaluation.id).where(is_claimable(at), ahead).limit(_COUNT_UP_TO + 1).subquery()
+    count = session.scalars(select(func.count()).select_from(some)).one()
+    if count > _COUNT_UP_TO:
+        return f"waiting for more than {_COUNT_UP_TO} evaluations before it"
     if count:
         return f"waiting for {count} evaluation{'s' if count != 1 else ''} before it"
     return "waiting for a worker of queue predict to become free"
