@@ -18,6 +18,7 @@ from app.representations.base import Document
 from app.representations.catalogue import CheckpointDocument, DatasetDocument
 from app.representations.requests import CheckpointRequest, DatasetRequest, EvaluationRequest
 from app.runtime import Runtime, build_runtime
+from app.services import datasets as dataset_service
 from app.services import evaluations as evaluation_service
 
 Json = dict[str, Any]
@@ -30,7 +31,7 @@ class Runner(Protocol):
         """Read a weights file and register it, in this process."""
 
     def register_dataset_now(self, runtime: Runtime, request: DatasetRequest) -> DatasetDocument:
-        """Scan a folder and register it, in this process."""
+        """Read a data set and register it, in this process."""
 
     def run_until_done(self, runtime: Runtime, evaluation_id: str, progress: Callable[[int, int], None] | None) -> None:
         """Predict and fuse one evaluation in this process, without a queue."""
@@ -77,7 +78,7 @@ class Backend(Protocol):
         """One data set by id or name."""
 
     def add_dataset(self, request: DatasetRequest) -> Json:
-        """Register a folder."""
+        """Register a data set."""
 
     def evaluations(self, limit: int, status: str | None) -> list[Json]:
         """The newest evaluations."""
@@ -140,6 +141,10 @@ class LocalBackend:
 
     def add_dataset(self, request: DatasetRequest) -> Json:
         return _json(load_runner().register_dataset_now(self.runtime, request))
+
+    def verify_dataset(self, key: str, progress: Callable[[int, int], None] | None = None) -> Json:
+        """Compare a data set's files, on this machine, with what was registered."""
+        return _json(dataset_service.verify(self.runtime.db, self.runtime.artifacts, key, progress))
 
     def evaluations(self, limit: int, status: str | None) -> list[Json]:
         with self.runtime.db.read() as session:

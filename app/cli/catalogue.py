@@ -1,4 +1,4 @@
-"""`softvote checkpoint …` and `softvote dataset …`."""
+"""`softvote checkpoint …`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from app.cli.context import backend
-from app.cli.output import json_option, named_errors, print_fields, print_json, print_table
-from app.representations.requests import CheckpointRequest, DatasetRequest
+from app.cli.output import json_option, named_errors, print_fields, print_json, print_table, thousands
+from app.representations.requests import CheckpointRequest
 
 
 @click.group()
@@ -57,7 +57,7 @@ def checkpoint_ls(as_json: bool) -> None:
                 d["architecture"],
                 _scale(d["training_scale"]),
                 d["classes"],
-                _thousands(d["parameters"]),
+                thousands(d["parameters"]),
                 _gmacs(d["gmacs"]),
                 d["state"],
             )
@@ -82,64 +82,18 @@ def checkpoint_show(key: str, as_json: bool) -> None:
     if layers:
         click.echo()
         rows = [
-            (row["name"], row["type"], " x ".join(map(str, row["output_shape"])), _thousands(row["parameters"]))
+            (row["name"], row["type"], " x ".join(map(str, row["output_shape"])), thousands(row["parameters"]))
             for row in layers
         ]
-        total = ("total", "", "", _thousands(sum(row["parameters"] for row in layers)))
+        total = ("total", "", "", thousands(sum(row["parameters"] for row in layers)))
         print_table(
             ["layer", "type", "output shape", "parameters"], [*rows, total], right=("output shape", "parameters")
         )
 
 
-@click.group()
-def dataset() -> None:
-    """Register and look at data sets."""
-
-
-@dataset.command("add")
-@click.argument("path", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--name", help="Unique name; by default the folder's.")
-@json_option
-@named_errors
-def dataset_add(path: Path, name: str | None, as_json: bool) -> None:
-    """Register the image folder PATH, one folder a class, and fingerprint it."""
-    document = backend().add_dataset(DatasetRequest(path=str(path.absolute()), name=name or path.name))
-    print_json(document) if as_json else _print_dataset(document)
-
-
-@dataset.command("ls")
-@json_option
-@named_errors
-def dataset_ls(as_json: bool) -> None:
-    """List the data sets."""
-    documents = backend().datasets()
-    if as_json:
-        print_json(documents)
-        return
-    print_table(
-        ["name", "format", "images", "classes", "fingerprint", "state"],
-        [
-            (d["name"], d["format"], _thousands(d["images"]), d["classes"], (d["fingerprint"] or "")[:12], d["state"])
-            for d in documents
-        ],
-        right=("images", "classes"),
-    )
-
-
-@dataset.command("show")
-@click.argument("key", metavar="NAME_OR_ID")
-@json_option
-@named_errors
-def dataset_show(key: str, as_json: bool) -> None:
-    """Show one data set."""
-    document = backend().dataset(key)
-    print_json(document) if as_json else _print_dataset(document)
-
-
 def register(group: click.Group) -> None:
     """Add these commands."""
     group.add_command(checkpoint)
-    group.add_command(dataset)
 
 
 def _print_checkpoint(document: dict[str, Any]) -> None:
@@ -156,7 +110,7 @@ def _print_checkpoint(document: dict[str, Any]) -> None:
             ("classes", document["classes"]),
             ("crop", document["crop"]),
             ("training scale S", _scale(document["training_scale"])),
-            ("parameters", _thousands(document["parameters"])),
+            ("parameters", thousands(document["parameters"])),
             ("GMAC at the crop", _gmacs(document["gmacs"])),
             ("preprocessing", document["preprocessing"]),
             ("sha256", document["sha256"]),
@@ -167,30 +121,10 @@ def _print_checkpoint(document: dict[str, Any]) -> None:
     )
 
 
-def _print_dataset(document: dict[str, Any]) -> None:
-    error = document["error"]
-    print_fields(
-        [
-            ("name", document["name"]),
-            ("id", document["id"]),
-            ("state", document["state"] + (f" [{error['code']}]: {error['message']}" if error else "")),
-            ("format", document["format"]),
-            ("images", _thousands(document["images"])),
-            ("classes", document["classes"]),
-            ("fingerprint", document["fingerprint"]),
-            ("source", document["source"]),
-        ]
-    )
-
-
 def _scale(scale: list[int] | None) -> str:
     if not scale:
         return ""
     return str(scale[0]) if scale[0] == scale[-1] else f"[{scale[0]};{scale[-1]}]"
-
-
-def _thousands(number: int | None) -> str:
-    return "" if number is None else f"{number:,}"
 
 
 def _gmacs(value: float | None) -> str:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import json
 import sys
 import time
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from app.cli.backends import Backend, LocalBackend, load_runner
 from app.cli.context import backend
-from app.cli.output import EXIT_FAILED, json_option, named_errors, print_fields, print_json, print_table
+from app.cli.output import (
+    EXIT_FAILED,
+    json_option,
+    mover,
+    named_errors,
+    print_fields,
+    print_json,
+    print_table,
+    progress_bar,
+)
 from app.representations.evaluations import ScoresDocument
 from app.representations.requests import EvaluationRequest, FusionRequest
 from app.representations.tabular import Cell, metric_text, score_table, to_csv, to_markdown
@@ -76,8 +82,8 @@ def evaluate(
         raise click.UsageError("--local runs on the local database; unset SOFTVOTE_URL")
     evaluation = source.submit(request)
     if isinstance(source, LocalBackend) and local:
-        with _progress_bar(as_json) as bar:
-            load_runner().run_until_done(source.runtime, evaluation["id"], _mover(bar))
+        with progress_bar(as_json, "image-views") as bar:
+            load_runner().run_until_done(source.runtime, evaluation["id"], mover(bar))
     elif wait:
         _wait(source, evaluation["id"], as_json)
     evaluation = source.evaluation(evaluation["id"])
@@ -201,27 +207,8 @@ def _protocol(value: str) -> str | dict[str, Any]:
     return loaded
 
 
-def _progress_bar(as_json: bool) -> AbstractContextManager[Progress | None]:
-    if as_json or not sys.stderr.isatty():
-        return nullcontext()
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-    )
-    bar = Progress(*columns, console=Console(stderr=True))
-    bar.add_task("image-views", total=None)
-    return bar
-
-
-def _mover(bar: Progress | None) -> Any:
-    return None if bar is None else lambda done, total: bar.update(bar.task_ids[0], completed=done, total=total)
-
-
 def _wait(source: Backend, evaluation_id: str, as_json: bool) -> None:
-    with _progress_bar(as_json) as bar:
+    with progress_bar(as_json, "image-views") as bar:
         while True:
             evaluation = source.evaluation(evaluation_id)
             if bar is not None:

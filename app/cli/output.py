@@ -5,14 +5,23 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import click
+from pydantic import ValidationError
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from app.errors import ConfigurationError, DatabaseUnavailableError, SchemaOutdatedError, ServiceError
+from app.errors import (
+    ConfigurationError,
+    DatabaseUnavailableError,
+    InvalidRequestError,
+    SchemaOutdatedError,
+    ServiceError,
+)
 from ensembles.errors import EnsemblesError, Problem
 
 P = ParamSpec("P")
@@ -64,6 +73,32 @@ def print_fields(pairs: Iterable[tuple[str, Any]]) -> None:
         click.echo(f"{name:<{width}}  {value}")
 
 
+def thousands(number: int | None) -> str:
+    """`50,000`; nothing for None."""
+    return "" if number is None else f"{number:,}"
+
+
+def progress_bar(as_json: bool, things: str) -> AbstractContextManager[Progress | None]:
+    """A bar that counts `things` on standard error; None where nobody would see it, or JSON was asked for."""
+    if as_json or not sys.stderr.isatty():
+        return nullcontext()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
+    bar = Progress(*columns, console=Console(stderr=True))
+    bar.add_task(things, total=None)
+    return bar
+
+
+def mover(bar: Progress | None) -> Callable[[int, int], None] | None:
+    """What moves the bar when called with (done, total)."""
+    return None if bar is None else lambda done, total: bar.update(bar.task_ids[0], completed=done, total=total)
+
+
 def named_errors(command: Callable[P, R]) -> Callable[P, R]:
     """Turn the project's errors into one clear message and an exit code: 2 the request, 4 the surroundings."""
 
@@ -73,8 +108,15 @@ def named_errors(command: Callable[P, R]) -> Callable[P, R]:
             return command(*args, **kwargs)
         except (ServiceError, EnsemblesError) as error:
             _fail(error, as_json=bool(kwargs.get("as_json")))
+        except ValidationError as error:
+            _fail(InvalidRequestError(_problems(error)), as_json=bool(kwargs.get("as_json")))
 
     return wrapped
+
+
+def _problems(error: ValidationError) -> list[Problem]:
+    """What pydantic found wrong with a request that was made from options."""
+    return [Problem(".".join(map(str, found["loc"])), found["msg"], found["input"]) for found in error.errors()]
 
 
 def _fail(error: ServiceError | EnsemblesError, *, as_json: bool) -> NoReturn:

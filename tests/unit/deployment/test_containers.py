@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from app.cli import main
+from app.cli.main import main
 
 ROOT = Path(__file__).parents[3]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))

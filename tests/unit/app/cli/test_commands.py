@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 from werkzeug.serving import make_server
 
-from app.cli import main
 from app.cli.backends import HttpBackend, LocalBackend
+from app.cli.main import main
 from app.config import Settings
 from app.factory import create_app
 from app.runtime import build_runtime
