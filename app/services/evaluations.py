@@ -28,6 +28,7 @@ from app.errors import IdempotencyConflictError, LeaseLostError, NotFoundError, 
 from app.representations.requests import EvaluationRequest
 from app.services import events, leases, planning, prediction_sets, verdicts
 from app.services.leases import ItemLease
+from app.services.verdicts import Verdict
 from ensembles.canonical import digest
 
 
@@ -96,7 +97,7 @@ def submit(db: Database, request: EvaluationRequest, *, idempotency_key: str | N
             return earlier
         prediction_sets.link(session, evaluation_id, plan, force=request.force)
         events.record(session, "evaluation_submitted", evaluation_id=evaluation_id)
-        _fuse_if_predicted(session, evaluation_id)
+        _conclude(session, evaluation_id)
     return Submission(evaluation_id, created=True)
 
 
@@ -139,7 +140,7 @@ def retry(db: Database, evaluation_id: str) -> None:
         if not changed(session, update(Evaluation).where(*over).values(**again)):
             raise _conflict(session, evaluation_id, "tried again")
         events.record(session, "evaluation_retried", evaluation_id=evaluation_id)
-        _fuse_if_predicted(session, evaluation_id)
+        _conclude(session, evaluation_id)
 
 
 def advance_ready(db: Database, set_ids: Collection[str] | None = None) -> list[str]:
@@ -156,24 +157,15 @@ def advance_ready(db: Database, set_ids: Collection[str] | None = None) -> list[
         The ids that moved.
     """
     with db.read() as session:
-        failures = verdicts.failures(session)
         predicted = select(Evaluation.id).where(_unpredicted(), is_predicted())
         if set_ids is not None:
             users = select(EvaluationSet.evaluation_id).where(EvaluationSet.set_id.in_(set_ids))
             predicted = predicted.where(Evaluation.id.in_(users))
-        ready = sorted(set(session.scalars(predicted)) - set(failures))
-    if not failures and not ready:
+        candidates = sorted({*session.scalars(predicted), *verdicts.failures(session)})
+    if not candidates:
         return []
-    moved = []
     with db.write() as session:
-        for evaluation_id in sorted({*failures, *ready}):
-            if evaluation_id in failures:
-                verdict = failures[evaluation_id]
-                if _fail(session, evaluation_id, verdict.code, verdict.message):
-                    moved.append(evaluation_id)
-            elif _fuse_if_predicted(session, evaluation_id):
-                moved.append(evaluation_id)
-    return moved
+        return [evaluation_id for evaluation_id in candidates if _conclude(session, evaluation_id)]
 
 
 def succeed(db: Database, lease: ItemLease, scores: Sequence[NewScore], provenance: dict[str, Any]) -> None:
@@ -195,8 +187,14 @@ def _unpredicted() -> ColumnElement[bool]:
     return is_any(Evaluation.status, *UNPREDICTED)
 
 
-def _fuse_if_predicted(session: Session, evaluation_id: str) -> bool:
-    """Move one evaluation to `fusing` with its work item, if its sets are done; of several callers one wins."""
+def _conclude(session: Session, evaluation_id: str) -> bool:
+    """End the prediction of one evaluation, if it has come to an end; of several callers one wins."""
+    verdict = verdicts.failures(session, evaluation_id).get(evaluation_id)
+    return _fail(session, evaluation_id, verdict) if verdict else _fuse(session, evaluation_id)
+
+
+def _fuse(session: Session, evaluation_id: str) -> bool:
+    """Move an evaluation whose sets are done to `fusing`, with its work item."""
     ready = update(Evaluation).where(Evaluation.id == evaluation_id, _unpredicted(), is_predicted())
     if not changed(session, ready.values(status=EvaluationStatus.FUSING)):
         return False
@@ -206,17 +204,17 @@ def _fuse_if_predicted(session: Session, evaluation_id: str) -> bool:
     return True
 
 
-def _fail(session: Session, evaluation_id: str, code: str, message: str) -> bool:
+def _fail(session: Session, evaluation_id: str, verdict: Verdict) -> bool:
     ended = {
         "status": EvaluationStatus.FAILED,
         "finished_at": now(session),
-        "error_code": code,
-        "error_message": message,
+        "error_code": verdict.code,
+        "error_message": verdict.message,
     }
     statement = update(Evaluation).where(Evaluation.id == evaluation_id, _unpredicted()).values(**ended)
     if not changed(session, statement):
         return False
-    events.record(session, "evaluation_failed", evaluation_id=evaluation_id, code=code)
+    events.record(session, "evaluation_failed", evaluation_id=evaluation_id, code=verdict.code)
     return True
 
 

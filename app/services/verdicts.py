@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from app.db.conditions import UNPREDICTED, has_unreadable, is_any, is_open
@@ -20,12 +20,13 @@ class Verdict:
     message: str
 
 
-def failures(session: Session) -> dict[str, Verdict]:
-    """Evaluations that must fail, by id."""
-    return {**_unreadable(session), **_failed_parts(session)}
+def failures(session: Session, evaluation_id: str | None = None) -> dict[str, Verdict]:
+    """Evaluations that must fail, by id; of all, or only of one."""
+    of_interest = () if evaluation_id is None else (EvaluationSet.evaluation_id == evaluation_id,)
+    return {**_unreadable(session, *of_interest), **_failed_parts(session, *of_interest)}
 
 
-def _failed_parts(session: Session) -> dict[str, Verdict]:
+def _failed_parts(session: Session, *of_interest: ColumnElement[bool]) -> dict[str, Verdict]:
     failed = (
         select(EvaluationSet.evaluation_id, PredictionPart.error_code, PredictionPart.error_message)
         .join(PredictionPart, PredictionPart.set_id == EvaluationSet.set_id)
@@ -35,6 +36,7 @@ def _failed_parts(session: Session) -> dict[str, Verdict]:
             PredictionPart.state == LeaseState.FAILED,
             PredictionPart.start < EvaluationSet.stop,
             is_any(Evaluation.status, *UNPREDICTED),
+            *of_interest,
         )
         .order_by(PredictionPart.start.desc(), PredictionPart.id.desc())
     )
@@ -42,7 +44,7 @@ def _failed_parts(session: Session) -> dict[str, Verdict]:
     return {row[0]: Verdict(row[1] or "failed", row[2] or "a part failed") for row in session.execute(failed)}
 
 
-def _unreadable(session: Session) -> dict[str, Verdict]:
+def _unreadable(session: Session, *of_interest: ColumnElement[bool]) -> dict[str, Verdict]:
     """Evaluations with the policy `fail` that want an image which some view could not read."""
     parts = (
         select(EvaluationSet.evaluation_id, Evaluation.images, EvaluationMember.protocol, PredictionPart.unreadable)
@@ -59,6 +61,7 @@ def _unreadable(session: Session) -> dict[str, Verdict]:
             PredictionPart.state == LeaseState.DONE,
             is_any(Evaluation.status, *UNPREDICTED),
             Evaluation.unreadable == "fail",
+            *of_interest,
         )
     )
     found: dict[str, dict[int, tuple[str, str]]] = {}

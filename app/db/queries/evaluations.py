@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sqlalchemy import or_, select
-from sqlalchemy.orm import Session, joinedload, selectinload
-from sqlalchemy.orm.strategy_options import _AbstractLoad
+from sqlalchemy.orm import Session, defer, joinedload, selectinload
 
 from app.db.models import LIVE_STATUSES, Checkpoint, Dataset, Evaluation, EvaluationMember, Score
 from app.db.queries import progress
@@ -26,6 +25,22 @@ from app.representations.evaluations import (
 )
 from ensembles.canonical import digest
 from ensembles.class_orders import map_classes
+
+#: A list shows names: descriptions of networks, protocols and requests stay in the database.
+_SUMMARY = (
+    defer(Evaluation.protocol),
+    defer(Evaluation.request),
+    defer(Evaluation.provenance),
+    joinedload(Evaluation.dataset).load_only(Dataset.name),
+    selectinload(Evaluation.members)
+    .load_only(EvaluationMember.position)
+    .joinedload(EvaluationMember.checkpoint)
+    .load_only(Checkpoint.name),
+)
+_WHOLE = (
+    joinedload(Evaluation.dataset).load_only(Dataset.name),
+    selectinload(Evaluation.members).joinedload(EvaluationMember.checkpoint),
+)
 
 
 def get(session: Session, evaluation_id: str) -> EvaluationDocument:
@@ -110,7 +125,7 @@ def list_page(
         )
     return newest_first(
         session,
-        rows.options(joinedload(Evaluation.dataset), _with_members()),
+        rows.options(*_SUMMARY),
         (Evaluation.created_at, Evaluation.id),
         cursor=cursor,
         limit=limit,
@@ -165,13 +180,8 @@ def score_document(row: Score) -> ScoreDocument:
     )
 
 
-def _with_members() -> _AbstractLoad:
-    return selectinload(Evaluation.members).joinedload(EvaluationMember.checkpoint)
-
-
 def _find(session: Session, evaluation_id: str) -> Evaluation:
-    options = (joinedload(Evaluation.dataset), _with_members())
-    row = session.scalars(select(Evaluation).where(Evaluation.id == evaluation_id).options(*options)).one_or_none()
+    row = session.scalars(select(Evaluation).where(Evaluation.id == evaluation_id).options(*_WHOLE)).one_or_none()
     if row is None:
         raise NotFoundError("evaluation", evaluation_id)
     return row
