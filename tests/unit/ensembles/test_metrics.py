@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import brier_score_loss
 
 from ensembles.errors import NonFiniteProbsError, SpecError
 from ensembles.metrics import (
+    brier_score,
+    brier_scores,
+    label_ranks,
     negative_log_likelihood,
     negative_log_likelihoods,
     top_k_error,
@@ -86,7 +90,7 @@ def test_renumbering_the_classes_changes_no_error(scored, random, k):
 def test_row_blocks_of_any_size_give_the_errors_of_the_whole(rows):
     generator = np.random.default_rng(7)
     probs, labels = generator.dirichlet(np.ones(10), size=101), generator.integers(0, 10, size=101)
-    for score in (top_k_errors, negative_log_likelihoods):
+    for score in (top_k_errors, negative_log_likelihoods, brier_scores):
         blocks = [score(probs[i : i + rows], labels[i : i + rows]) for i in range(0, 101, rows)]
         np.testing.assert_array_equal(np.concatenate(blocks), score(probs, labels))
 
@@ -118,7 +122,7 @@ def test_the_mean_of_posteriors_is_never_likelier_to_be_worse_than_the_mean_memb
     assert negative_log_likelihood((probs + other) / 2, labels) <= mean_member + 1e-6
 
 
-@pytest.mark.parametrize("score", [top_k_errors, top_k_error, negative_log_likelihood])
+@pytest.mark.parametrize("score", [top_k_errors, top_k_error, negative_log_likelihood, brier_score])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_row_that_is_not_finite_is_never_scored(score, bad):
     probs = np.full((4, 3), 1 / 3)
@@ -140,7 +144,7 @@ def test_a_row_that_is_not_finite_is_never_scored(score, bad):
     ],
     ids=["too few", "two-dimensional", "beyond the last class", "negative", "float", "bool"],
 )
-@pytest.mark.parametrize("score", [top_k_errors, negative_log_likelihood])
+@pytest.mark.parametrize("score", [top_k_errors, negative_log_likelihood, brier_scores])
 def test_labels_that_name_no_class_of_a_row_are_refused(score, labels):
     with pytest.raises(SpecError, match=r"^labels: "):
         score(np.full((2, 3), 1 / 3), labels)
@@ -155,6 +159,42 @@ def test_k_below_one_or_not_whole_is_refused(k):
 def test_an_error_rate_of_no_images_is_refused_and_not_nan():
     nothing, labels = np.empty((0, 3)), np.empty(0, dtype=np.int64)
     assert top_k_errors(nothing, labels).tolist() == []
-    for score in (top_k_error, negative_log_likelihood):
+    for score in (top_k_error, negative_log_likelihood, brier_score):
         with pytest.raises(SpecError, match="at least one image"):
             score(nothing, labels)
+
+
+@given(scored_images())
+def test_label_ranks_count_the_classes_at_least_as_likely(scored):
+    probs, labels = scored
+    expected = [
+        sum(p >= row[label] for j, p in enumerate(row) if j != label)
+        for row, label in zip(probs.tolist(), labels.tolist(), strict=True)
+    ]
+    assert label_ranks(probs, labels).tolist() == expected
+
+
+def test_brier_scores_agree_with_scikit_learn():
+    generator = np.random.default_rng(0)
+    probs, labels = generator.dirichlet(np.ones(7), size=500), generator.integers(0, 7, size=500)
+    theirs = brier_score_loss(labels, probs, labels=range(7), scale_by_half=False)
+    assert brier_score(probs, labels) == pytest.approx(theirs, rel=1e-12)
+
+
+def test_brier_scores_run_from_a_sure_right_answer_to_a_sure_wrong_one():
+    probs = np.array([[1, 0, 0], [0, 1, 0], [0.5, 0.25, 0.25]], dtype=np.float32)
+    assert brier_scores(probs, np.array([0, 0, 0])).tolist() == [0.0, 2.0, 0.375]
+
+
+def test_brier_scores_of_float32_posteriors_are_taken_in_float64():
+    probs = np.random.default_rng(0).dirichlet(np.full(1000, 0.05), size=50).astype(np.float32)
+    labels = probs.argmax(axis=1)
+    exact = probs.astype(np.float64)
+    expected = ((exact - np.eye(1000)[labels]) ** 2).sum(axis=1)
+    np.testing.assert_allclose(brier_scores(probs, labels), expected, rtol=1e-12)
+
+
+def test_no_brier_score_is_negative():
+    # 1 - 2 p + p^2 of a p just below 1 rounds to something below 0.
+    probs = np.stack([1 - np.logspace(-17, -7, 200), np.logspace(-17, -7, 200)], axis=1)
+    assert brier_scores(probs, np.zeros(200, dtype=np.int64)).min() >= 0.0
