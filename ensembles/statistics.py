@@ -23,16 +23,10 @@ def wilson_interval(errors: int, n: int, confidence: float = 0.95) -> tuple[floa
     Raises:
         SpecError: an argument breaks its rule.
     """
-    problems = []
-    if not is_whole_number(n) or n < 1:
-        problems.append(Problem("n", "a whole number of at least 1", n))
-    elif not is_whole_number(errors) or not 0 <= errors <= n:
-        problems.append(Problem("errors", f"a whole number from 0 to n = {n}", errors))
-    if not 0 < confidence < 1:
-        problems.append(Problem("confidence", "above 0 and below 1", confidence))
+    problems = count_problems(n, errors=errors) + confidence_problems(confidence)
     if problems:
         raise SpecError(problems)
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    z = two_sided_z(confidence)
     rate = errors / n
     center = rate + z * z / (2 * n)
     half_width = z * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
@@ -41,3 +35,27 @@ def wilson_interval(errors: int, n: int, confidence: float = 0.95) -> tuple[floa
     low = 0.0 if errors == 0 else (center - half_width) / scale
     high = 1.0 if errors == n else (center + half_width) / scale
     return low, high
+
+
+def two_sided_z(confidence: float) -> float:
+    """The z with P(-z < Z < z) = confidence for a standard normal Z; 1.96 for 95 %."""
+    return NormalDist().inv_cdf((1 + confidence) / 2)
+
+
+def count_problems(n: int, **counts: int) -> list[Problem]:
+    """Problems of `n` images, at least 1, and of counts among them; the counts exclude one another."""
+    if not is_whole_number(n) or n < 1:
+        return [Problem("n", "a whole number of at least 1", n)]
+    problems = [
+        Problem(name, f"a whole number from 0 to n = {n}", count)
+        for name, count in counts.items()
+        if not is_whole_number(count) or not 0 <= count <= n
+    ]
+    if not problems and sum(counts.values()) > n:
+        problems.append(Problem(" + ".join(counts), f"at most n = {n}", sum(counts.values())))
+    return problems
+
+
+def confidence_problems(confidence: float, field: str = "confidence") -> list[Problem]:
+    """Problems of a probability that must be strictly between 0 and 1."""
+    return [] if 0 < confidence < 1 else [Problem(field, "above 0 and below 1", confidence)]

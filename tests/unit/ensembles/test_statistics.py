@@ -1,7 +1,9 @@
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest
+from statsmodels.stats.proportion import proportion_confint
 
 from ensembles.errors import SpecError
 from ensembles.statistics import wilson_interval
@@ -70,3 +72,18 @@ def test_arguments_out_of_range_are_named(arguments, field):
     with pytest.raises(SpecError) as caught:
         wilson_interval(*arguments)
     assert [problem.field for problem in caught.value.problems] == [field]
+
+
+@given(st.data(), st.integers(1, 100_000), st.floats(0.5, 0.999))
+def test_intervals_agree_with_statsmodels(data, n, confidence):
+    errors = data.draw(st.integers(0, n))
+    theirs = proportion_confint(errors, n, alpha=1 - confidence, method="wilson")
+    assert wilson_interval(errors, n, confidence) == pytest.approx(theirs, abs=1e-12)
+
+
+@pytest.mark.parametrize("n", [1000, 1797, 5000])
+def test_95_of_100_intervals_hold_the_true_rate_by_enumeration(n):
+    low, high = np.array([wilson_interval(errors, n) for errors in range(n + 1)]).T
+    for rate in [*np.linspace(0.02, 0.98, 97), 0.0725, 0.248]:
+        coverage = binom.pmf(np.flatnonzero((low <= rate) & (rate <= high)), n, rate).sum()
+        assert 0.93 <= coverage <= 0.97, rate
