@@ -168,7 +168,7 @@ class _Run:
         inputs = to_network_input(pixels, self.preprocessing, self._device)
         if self.plan.rgb_shift:
             shifts = rng.normal(0.0, self.plan.rgb_shift, (len(labels), 3)) @ self._axes
-            inputs = inputs + _in_network_units(shifts, self.preprocessing).to(self._device)
+            inputs = inputs + in_network_units(shifts, self.preprocessing).to(self._device)
         targets = torch.from_numpy(labels).to(self._device)
         scores = self.network(inputs)
         loss = F.cross_entropy(scores, targets)
@@ -229,7 +229,7 @@ def _centred(colours: Colours) -> Preprocessing:
     return Preprocessing("rgb", 1, (red, green, blue), (deviation, deviation, deviation))
 
 
-def _in_network_units(shifts: np.ndarray, preprocessing: Preprocessing) -> torch.Tensor:
+def in_network_units(shifts: np.ndarray, preprocessing: Preprocessing) -> torch.Tensor:
     """Shifts of RGB levels in 0..255, (N, 3), as what they add to preprocessed pixels, (N, 3, 1, 1) float32."""
     ordered = shifts[:, ::-1] if preprocessing.channel_order == "bgr" else shifts
     units = ordered / (255 / preprocessing.value_range) / np.array(preprocessing.std)

@@ -13,7 +13,7 @@ from ensembles.checkpoints import read_metadata, read_tensors, recognise
 from ensembles.errors import SpecError
 from ensembles.scales import TrainingScale
 from ensembles.specs import PREPROCESSING_PRESETS
-from workers.train import EpochReport, TrainingDivergedError, state_path, train
+from workers.train import EpochReport, TrainingDivergedError, in_network_units, state_path, train
 from workers.training_plan import TrainingPlan
 
 CLASSES = ("bright", "dark")
@@ -96,10 +96,36 @@ def test_training_leaves_torchs_global_random_state_alone(plan, tmp_path):
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_another_seed_gives_other_weights(plan, tmp_path):
-    for seed in (1, 2):
-        train(replace(plan, epochs=1, seed=seed), tmp_path / f"{seed}.safetensors")
-    assert (tmp_path / "1.safetensors").read_bytes() != (tmp_path / "2.safetensors").read_bytes()
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 4},
+        {"dropout": 0.0},
+        {"rgb_shift": 0.0},
+        {"hflip": False},
+        {"momentum": 0.0},
+        {"weight_decay": 0.0},
+        {"batch_size": 12},
+        {"initialisation": "paper"},
+        {"training_scale": TrainingScale(32, 41)},
+        {"preprocessing": PREPROCESSING_PRESETS["torchvision"]},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_every_choice_in_the_plan_reaches_the_weights(plan, tmp_path, change):
+    for name, variant in (("base", plan), ("changed", replace(plan, **change))):
+        train(replace(variant, epochs=1), tmp_path / f"{name}.safetensors")
+    base, changed = (load_file(tmp_path / f"{name}.safetensors") for name in ("base", "changed"))
+    assert not all(torch.equal(base[name], changed[name]) for name in base)
+
+
+def test_colour_shifts_are_put_in_the_networks_units():
+    # Red 51 of 255 up: in BGR the last channel; 51 / 255 = 0.2 where pixels end at 1; over its standard deviation.
+    shift = np.array([[51.0, 0.0, 0.0]])
+    assert in_network_units(shift, PREPROCESSING_PRESETS["caffe-vgg"]).flatten().tolist() == [0, 0, 51]
+    assert in_network_units(shift, PREPROCESSING_PRESETS["torchvision"]).flatten().tolist() == pytest.approx(
+        [0.2 / 0.229, 0, 0]
+    )
 
 
 def test_a_network_learns_to_tell_bright_from_dark(plan, tmp_path):
