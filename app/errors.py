@@ -139,6 +139,18 @@ class StorageFullError(ServiceError):
         super().__init__(f"no room under {folder!r} for {needed_bytes} bytes")
 
 
+class NothingToScoreError(ServiceError):
+    """An evaluation of which every image was excluded or unreadable."""
+
+    code = "nothing_to_score"
+
+    def __init__(self, images: int, unreadable: int) -> None:
+        self.images, self.unreadable = images, unreadable
+        super().__init__(
+            f"at least one image is needed to score; of {images}, {unreadable} could not be read and the rest is excluded"
+        )
+
+
 class DatabaseUnavailableError(ServiceError):
     """The database does not answer, or stays locked past the patience of one request."""
 

@@ -1,0 +1,192 @@
+"""One thread a process: shows that the worker lives, keeps its leases, and hears what is no longer wanted."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+from app.db.session import Database
+from app.errors import ServiceError
+from app.services import leases
+from workers.failures import EXIT_BROKEN
+from workers.logs import get_logger
+
+log = get_logger(__name__)
+
+#: Without progress for so long, or for ten times the longest step so far, the process is taken to hang.
+STALL_SECONDS = 120.0
+#: After a request to stop, the step under way gets this long; the whole of a drain is promised within 20 s.
+DRAIN_SECONDS = 15.0
+
+
+class StoppedError(Exception):
+    """The work in hand must be handed back: the worker ends, or nobody wants it any more. No failure."""
+
+
+@dataclass(frozen=True)
+class HeldLease:
+    """A lease as the heartbeat renews it."""
+
+    kind: Literal["part", "item"]
+    id: str
+    token: int
+
+
+class Heartbeat:
+    """Renews the worker's row and the leases it holds, in short transactions of its own.
+
+    The thread that works calls `moved` after every step; without it the leases are not renewed for ever: a kernel
+    that hangs must not keep work from others.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        worker_id: str,
+        *,
+        stopping: Callable[[], bool],
+        rates: Callable[[], tuple[float | None, float | None]],
+        interval: float = leases.HEARTBEAT_SECONDS,
+        stall_seconds: float = STALL_SECONDS,
+        drain_seconds: float = DRAIN_SECONDS,
+        give_up: Callable[[str], None] | None = None,
+    ) -> None:
+        """Nothing happens before `start`.
+
+        Args:
+            db: the thread takes connections of its own from it.
+            worker_id: row to keep alive.
+            stopping: whether the process was asked to stop.
+            rates: images a second and MACs a second, as measured so far.
+            interval: seconds between two beats.
+            stall_seconds: see `STALL_SECONDS`.
+            drain_seconds: see `DRAIN_SECONDS`.
+            give_up: what to do with a process that hangs, given the reason; by default it ends at once.
+        """
+        self._db, self._worker_id = db, worker_id
+        self._stopping, self._rates = stopping, rates
+        self._interval, self._stall_seconds, self._drain_seconds = interval, stall_seconds, drain_seconds
+        self._give_up = give_up or _leave
+        self._lock = threading.Lock()
+        self._held: tuple[HeldLease, ...] = ()
+        self._gone: frozenset[str] = frozenset()
+        self._doing: str | None = None
+        self._last_move = self._longest_step = 0.0
+        self._stop_seen: float | None = None
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        """Begin to beat."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread; the worker's row is left as it is."""
+        self._closed.set()
+        self._thread.join()
+
+    @contextmanager
+    def holding(self, held: Sequence[HeldLease], doing: str) -> Iterator[None]:
+        """Renew these leases until the block ends.
+
+        Args:
+            held: what the block works on.
+            doing: one line for the page of workers.
+        """
+        with self._lock:
+            self._held, self._gone, self._doing = tuple(held), frozenset(), doing
+            self._last_move, self._longest_step = time.monotonic(), 0.0
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._held, self._doing = (), None
+
+    def moved(self) -> None:
+        """A step is done."""
+        now = time.monotonic()
+        with self._lock:
+            self._longest_step = max(self._longest_step, now - self._last_move)
+            self._last_move = now
+
+    def step(self) -> None:
+        """`moved`, for work that is not asked whether it should stop.
+
+        Raises:
+            StoppedError: it should.
+        """
+        self.moved()
+        if self.should_stop():
+            raise StoppedError
+
+    def should_stop(self) -> bool:
+        """Whether the work in hand is pointless or must be handed back: asked between two steps."""
+        if self._stopping():
+            return True
+        with self._lock:
+            return bool(self._held) and all(lease.id in self._gone for lease in self._held)
+
+    def gone(self) -> frozenset[str]:
+        """Ids among the held leases that went to another worker, or that nobody wants any more."""
+        with self._lock:
+            return self._gone
+
+    def beat(self) -> None:
+        """One renewal.
+
+        Raises:
+            ServiceError: the database does not answer.
+        """
+        with self._lock:
+            held = [lease for lease in self._held if lease.id not in self._gone]
+            doing = self._doing
+        images_per_second, macs_per_second = self._rates()
+        answer = leases.renew(
+            self._db,
+            self._worker_id,
+            [(lease.kind, lease.id, lease.token) for lease in held],
+            doing,
+            images_per_second,
+            macs_per_second,
+        )
+        news = answer.lost | answer.unwanted
+        if news:
+            log.info("leases_gone", worker=self._worker_id, lost=sorted(answer.lost), unwanted=sorted(answer.unwanted))
+            with self._lock:
+                self._gone |= news
+
+    def _run(self) -> None:
+        while not self._closed.wait(self._interval):
+            self._check_movement()
+            try:
+                self.beat()
+            except ServiceError as error:
+                # The lease may lapse meanwhile; its token then keeps a late result out.
+                log.warning("heartbeat_failed", worker=self._worker_id, code=error.code, reason=str(error))
+
+    def _check_movement(self) -> None:
+        now = time.monotonic()
+        with self._lock:
+            held, idle_for = self._held, now - self._last_move
+            patience = max(self._stall_seconds, 10 * self._longest_step)
+        if not held:
+            self._stop_seen = None
+        elif idle_for > patience:
+            self._give_up(f"no progress for {idle_for:.0f} s")
+        elif self._stopping():
+            self._stop_seen = self._stop_seen or now
+            if now - self._stop_seen > self._drain_seconds:
+                self._give_up(f"a step did not end within {self._drain_seconds:.0f} s of the request to stop")
+
+
+def _leave(reason: str) -> None:
+    """End the process where it stands; its leases lapse as those of a crashed one."""
+    log.error("worker_stuck", reason=reason)
+    faulthandler.dump_traceback()
+    os._exit(EXIT_BROKEN)
