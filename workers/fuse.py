@@ -1,0 +1,97 @@
+"""Run a fuse item: check the stored posteriors, fuse and score them, end the evaluation with its scores."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from app.errors import ArtifactDamagedError, NothingToScoreError
+from app.services import evaluations, predictions
+from app.services.leases import ItemLease
+from ensembles.datasets import DatasetIndex
+from ensembles.predictions import PosteriorPart, PosteriorParts
+from workers.context import WorkerContext
+from workers.fusion_plan import FusionPlan, PlannedView, read_plan
+from workers.logs import get_logger
+from workers.scoring import ScoredMember, ScoredView, score_members
+
+log = get_logger(__name__)
+
+
+def fuse_evaluation(context: WorkerContext, item: ItemLease) -> None:
+    """Score an evaluation whose prediction sets are done; one whose stored posteriors are damaged predicts them again.
+
+    Raises:
+        NothingToScoreError: every image was excluded or unreadable.
+        StoppedError: the worker was asked to stop, or the evaluation was cancelled.
+        LeaseLostError: another worker has taken over, or the evaluation was cancelled.
+    """
+    runtime = context.runtime
+    with runtime.db.read() as session:
+        plan = read_plan(session, str(item.evaluation_id))
+    damaged = _damaged_parts(context, plan)
+    if damaged:
+        log.warning("posteriors_damaged", parts=damaged)
+        for part_id in damaged:
+            # The first of these also hands the evaluation back to predicting, and so ends this item.
+            context.patiently(partial(predictions.reopen, runtime.db, part_id))
+        return
+    index = context.images.get(plan.dataset_root, plan.index_key, plan.index_sha256).index
+    kept, n_unreadable = _kept_images(plan, index)
+    if not kept.any():
+        raise NothingToScoreError(plan.images, int(n_unreadable))
+    scores = score_members(
+        [
+            ScoredMember(member.checkpoint, member.weight, tuple(_scored(context, view) for view in member.views))
+            for member in plan.members
+        ],
+        index.labels[: plan.images],
+        kept,
+        n_unreadable,
+        context.heartbeat.step,
+    )
+    provenance = {
+        **plan.provenance,
+        "fused_with": _versions(),
+        "n_excluded": plan.images - n_unreadable - int(kept.sum()),
+    }
+    context.patiently(lambda: evaluations.succeed(runtime.db, item, scores, provenance))
+
+
+def _damaged_parts(context: WorkerContext, plan: FusionPlan) -> dict[str, str]:
+    """Parts whose stored file is not what was recorded, with the reason; each file is read once."""
+    reasons: dict[str, str] = {}
+    for part in {part.id: part for view in plan.views() for part in view.parts}.values():
+        try:
+            context.runtime.artifacts.verified(part.artifact, part.sha256)
+        except ArtifactDamagedError as error:
+            reasons[part.id] = error.reason
+        context.heartbeat.step()
+    return reasons
+
+
+def _kept_images(plan: FusionPlan, index: DatasetIndex) -> tuple[np.ndarray[Any, np.dtype[np.bool_]], int]:
+    """Which of the first images are scored, the same for every row, and how many are not because they are unreadable."""
+    excluded = np.array([image_id in plan.excluded for image_id in index.ids[: plan.images]], dtype=np.bool_)
+    unreadable = np.zeros(plan.images, dtype=np.bool_)
+    unreadable[sorted(plan.unreadable)] = True
+    return ~(excluded | unreadable), int((unreadable & ~excluded).sum())
+
+
+def _scored(context: WorkerContext, view: PlannedView) -> ScoredView:
+    path = context.runtime.artifacts.path
+    return ScoredView(
+        view.view, PosteriorParts([PosteriorPart(part.start, part.stop, path(part.artifact)) for part in view.parts])
+    )
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "softvote": importlib.metadata.version("softvote"),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+    }
