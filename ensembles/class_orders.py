@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ensembles.errors import ClassNamesMismatchError
 from ensembles.imagenet import IMAGENET_1K, wnids_of
@@ -25,6 +26,10 @@ class ClassMapping:
     def moved(self) -> int:
         """How many classes have another number."""
         return sum(output != label for label, output in enumerate(self.outputs))
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is said of it beside a result: `by` and `moved`; the outputs follow from the two lists of names."""
+        return {"by": self.by, "moved": self.moved}
 
 
 def map_classes(checkpoint: Sequence[str] | None, dataset: Sequence[str]) -> ClassMapping | None:

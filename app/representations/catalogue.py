@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import asdict
 from typing import Any
 
 from app.representations.base import Document, ErrorInfo
+from ensembles.datasets import printable_id
+from ensembles.verification import Verification
 
 
 class CheckpointDocument(Document):
@@ -57,11 +60,16 @@ class DatasetDocument(Document):
     class_names: list[str] | None
     fingerprint: str | None
     source: str
+    # The manifest or devkit that the labels come from; null where they are the names of folders.
+    label_source: str | None
     created_at: dt.datetime
 
 
 class ImageDocument(Document):
-    """One image of a data set; `index` is its place in canonical order."""
+    r"""One image of a data set; `index` is its place in canonical order.
+
+    Bytes of a file name that are not UTF-8 read `\xff` in `id`.
+    """
 
     index: int
     id: str
@@ -70,6 +78,47 @@ class ImageDocument(Document):
     sha256: str
     width: int
     height: int
+
+
+class FileDifferenceDocument(Document):
+    """A file that is not as registered; hashes are null where there is none, `reason` says why one cannot be read."""
+
+    id: str
+    registered_sha256: str | None
+    found_sha256: str | None
+    reason: str | None
+
+
+class LabelDifferenceDocument(Document):
+    """An image that stands under another class than when it was registered."""
+
+    id: str
+    registered_class: str
+    found_class: str
+
+
+class VerificationDocument(Document):
+    """What differs between a registered data set and its files as they are now."""
+
+    dataset: str
+    images: int
+    unchanged: bool
+    changed: list[FileDifferenceDocument]
+    missing: list[FileDifferenceDocument]
+    new: list[FileDifferenceDocument]
+    relabelled: list[LabelDifferenceDocument]
+
+    @classmethod
+    def of(cls, dataset: str, found: Verification) -> VerificationDocument:
+        """From what the library found."""
+        files = {
+            kind: [
+                FileDifferenceDocument(**{**asdict(each), "id": printable_id(each.id)}) for each in getattr(found, kind)
+            ]
+            for kind in ("changed", "missing", "new")
+        }
+        labels = [LabelDifferenceDocument(**{**asdict(each), "id": printable_id(each.id)}) for each in found.relabelled]
+        return cls(dataset=dataset, images=found.images, unchanged=found.unchanged, **files, relabelled=labels)
 
 
 class ProtocolDocument(Document):

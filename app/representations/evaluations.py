@@ -17,8 +17,18 @@ class ProgressDocument(Document):
     eta_seconds: float | None
 
 
+class ClassMappingDocument(Document):
+    """The network numbers the classes otherwise than the data set: matched by `names`, or by the list `imagenet-1k`.
+
+    `moved` classes have another number; posteriors are kept in the data set's order.
+    """
+
+    by: Literal["names", "imagenet-1k"]
+    moved: int
+
+
 class MemberDocument(Document):
-    """One checkpoint of an evaluation."""
+    """One checkpoint of an evaluation; `class_mapping` is null where nothing is mapped."""
 
     checkpoint: str
     checkpoint_id: str
@@ -28,6 +38,7 @@ class MemberDocument(Document):
     protocol_name: str | None
     scales: list[int]
     weight: float
+    class_mapping: ClassMappingDocument | None
 
 
 class ViewProgressDocument(Document):

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from app.representations.base import Request
 
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+#: PostgreSQL stores every character but this one.
+NO_NUL = r"^[^\x00]*$"
+Notes = Annotated[str, Field(max_length=10_000, pattern=NO_NUL)]
+HostPath = Annotated[str, Field(min_length=1, max_length=4096, pattern=NO_NUL)]
 
 
 class FusionRequest(Request):
@@ -29,6 +34,18 @@ class MemberRequest(Request):
 class EvaluationRequest(Request):
     """Evaluate checkpoints on a data set under a protocol, and fuse them."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "dataset": "digits",
+                    "checkpoints": ["digits-d-jitter", "digits-e-jitter"],
+                    "protocol": "vgg-multi-scale-both",
+                }
+            ]
+        }
+    )
+
     dataset: Name
     checkpoints: list[Name | MemberRequest] = Field(min_length=1, max_length=64)
     protocol: str | dict[str, Any] = "vgg-multi-scale-dense"
@@ -42,24 +59,38 @@ class EvaluationRequest(Request):
 class CheckpointRequest(Request):
     """Register a weights file. What the file itself tells (configuration, width, classes…) need not be said."""
 
-    path: str = Field(min_length=1, max_length=4096)
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"path": "vgg16.safetensors", "name": "vgg16", "training_scale": "256-512"}]}
+    )
+
+    path: HostPath
     name: Name
     training_scale: str | int | list[int] | None = None
     preprocessing: str | dict[str, Any] | None = None
     tags: list[Name] = Field(default=[])
-    notes: str = Field(default="", max_length=10_000)
+    notes: Notes = ""
 
 
 class CheckpointChange(Request):
     """Edit what people write about a checkpoint; what it computes never changes."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"notes": "second run"}]})
+
     name: Name | None = None
-    notes: str | None = Field(default=None, max_length=10_000)
+    notes: Notes | None = None
     tags: list[Name] | None = None
 
 
 class DatasetRequest(Request):
-    """Register a folder of class folders."""
+    """Register a folder of class folders, a CSV manifest, or ImageNet's validation set as it is downloaded.
 
-    path: str = Field(min_length=1, max_length=4096)
+    The format follows from the path where none is given. `devkit` is for ImageNet alone: the folder of its labels,
+    where it lies neither in the images' folder nor beside it.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"path": "imagenet/val", "name": "imagenet-val"}]})
+
+    path: HostPath
     name: Name
+    format: Literal["image_folder", "manifest", "imagenet_val"] | None = None
+    devkit: HostPath | None = None
