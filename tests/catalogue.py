@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from app.artifacts import ArtifactStore
+from app.artifacts import ArtifactStore, StoredArtifact
 from app.config import Settings
 from app.db.queries import evaluations as queries
 from app.db.session import Database
@@ -111,12 +109,10 @@ class Catalogue:
         return leased
 
     def finished(self, leased: LeasedSlice, unreadable: Sequence[dict[str, Any]] = ()) -> list[FinishedPart]:
-        """Posteriors for every part of a slice, stored."""
-        images = leased.stop - leased.start
-        probs = np.full((images, self.classes), 1 / self.classes, dtype=np.float32)
+        """Every part of a slice as a worker ends it, but for the file: rows are what these tests are about."""
         return [
             FinishedPart(
-                part, self.artifacts.put(f"parts/{part.id}.{part.token}.npy", probs), list(unreadable), 1, 0.1, {}
+                part, StoredArtifact(f"parts/{part.id}.{part.token}.npy", "0" * 64, 1), list(unreadable), 1, 0.1, {}
             )
             for part in leased.parts
         ]

@@ -8,10 +8,11 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from app.db import migrations
 from app.db.base import Base
@@ -33,6 +34,11 @@ def sqlite_copy(template: Path, folder: Path) -> Iterator[Database]:
     path = folder / "softvote.db"
     shutil.copyfile(template, path)
     db = Database(f"sqlite:///{path}")
+
+    @event.listens_for(db.engine, "connect")
+    def _without_sync(connection: Any, _record: object) -> None:
+        connection.execute("PRAGMA synchronous=OFF")  # a test does not outlive a power cut
+
     yield db
     db.dispose()
 
