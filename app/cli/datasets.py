@@ -137,7 +137,8 @@ def _print_verification(found: dict[str, Any]) -> None:
     moves = [(each["id"], f"{each['registered_class']} -> {each['found_class']}") for each in found["relabelled"]]
     _print_differences("relabelled", moves)
     if found["unchanged"]:
-        click.echo(f"{thousands(found['images'])} images, all as registered")
+        count = "1 image" if found["images"] == 1 else f"{thousands(found['images'])} images"
+        click.echo(f"{count}, as registered")
 
 
 def _print_differences(kind: str, images: Sequence[tuple[str, str | None]]) -> None:
