@@ -66,9 +66,8 @@ def submit(db: Database, request: EvaluationRequest, *, idempotency_key: str | N
         IdempotencyConflictError: the key came before with another request.
     """
     body = request.model_dump(mode="json")
-    request_digest = digest(body)
     with db.read() as session:
-        earlier = _earlier(session, idempotency_key, request_digest)
+        earlier = _earlier(session, idempotency_key, body)
         if earlier is not None:
             return earlier
         # What a ready checkpoint or data set computes never changes, so planning needs no lock on them.
@@ -85,13 +84,13 @@ def submit(db: Database, request: EvaluationRequest, *, idempotency_key: str | N
         "force": request.force,
         "priority": request.priority,
         "request": body,
-        "request_digest": request_digest,
+        "request_digest": digest(body),
         "idempotency_key": idempotency_key,
     }
     with db.write() as session:
         _hold(session, plan)
         if not insert_new(session, Evaluation, row):
-            earlier = _earlier(session, idempotency_key, request_digest)
+            earlier = _earlier(session, idempotency_key, body)
             if earlier is None:
                 raise StateConflictError("evaluation", evaluation_id, "known already", "made twice")
             return earlier
@@ -218,15 +217,15 @@ def _fail(session: Session, evaluation_id: str, verdict: Verdict) -> bool:
     return True
 
 
-def _earlier(session: Session, idempotency_key: str | None, request_digest: str) -> Submission | None:
+def _earlier(session: Session, idempotency_key: str | None, body: dict[str, Any]) -> Submission | None:
     """The evaluation that this key made before."""
     if idempotency_key is None:
         return None
-    made = select(Evaluation.id, Evaluation.request_digest).where(Evaluation.idempotency_key == idempotency_key)
+    made = select(Evaluation.id, Evaluation.request).where(Evaluation.idempotency_key == idempotency_key)
     row = session.execute(made).one_or_none()
     if row is None:
         return None
-    if row.request_digest != request_digest:
+    if row.request != body:
         raise IdempotencyConflictError(idempotency_key)
     return Submission(row.id, created=False)
 
