@@ -58,6 +58,11 @@ class Deployment:
     def logs(self) -> Path:
         return self.folder / "logs"
 
+    def move_to(self, settings: Settings) -> None:
+        """Go on with other settings, in this process."""
+        self.runtime.db.dispose()
+        self.runtime = build_runtime(settings)
+
     def start(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
         """Run `softvote *arguments` in a session of its own; `name` is for `stop`, `kill` and the log file."""
         command = [str(Path(sysconfig.get_path("scripts")) / "softvote"), *arguments]
@@ -136,7 +141,7 @@ class Deployment:
         with self.runtime.db.read() as session:
             return list(session.scalars(select(Event).where(Event.kind == kind).order_by(Event.id)))
 
-    def wait(self, condition: Callable[[], bool], what: str, timeout: float = 60) -> float:
+    def wait(self, condition: Callable[[], bool], what: str, timeout: float = 120) -> float:
         """Seconds until `condition` held; fails with the processes' logs."""
         began = time.monotonic()
         while not condition():
@@ -145,7 +150,7 @@ class Deployment:
             time.sleep(0.05)
         return time.monotonic() - began
 
-    def wait_until_ended(self, evaluation_id: str, timeout: float = 60) -> EvaluationDocument:
+    def wait_until_ended(self, evaluation_id: str, timeout: float = 120) -> EvaluationDocument:
         self.wait(
             lambda: self.evaluation(evaluation_id).status not in LIVE_STATUSES, f"end of {evaluation_id}", timeout
         )
