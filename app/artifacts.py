@@ -113,7 +113,7 @@ def _chunks_of(data: bytes | memoryview | np.ndarray[Any, Any]) -> tuple[Iterato
     """The bytes of `data` piece by piece, so that hashing and writing share one pass; and how many there are."""
     header = b""
     if isinstance(data, np.ndarray):
-        array = np.ascontiguousarray(data)
+        array = np.asarray(data, order="C")
         if array.dtype.hasobject:
             raise ValueError(f"data: an array of numbers is needed, not of Python objects; got dtype {array.dtype}")
         buffer = io.BytesIO()
