@@ -56,7 +56,7 @@ def resized_copies(image: ImageFile, views: Sequence[ViewSpec]) -> ResizedCopies
         data = read_image_file(image.path, image.id)
     except UnreadableImageError as error:
         # A file that could be hashed when it was registered and cannot be opened now is no damaged image.
-        if image.sha256 is not None and (isinstance(error.__cause__, OSError) or not image.path.is_file()):
+        if image.sha256 is not None and (isinstance(error.__cause__, OSError) or not _has_hash(image)):
             raise DatasetChangedError(image.id, image.sha256, error.reason) from error
         return dict.fromkeys(wanted, error)
     if image.sha256 is not None and (found := hashlib.sha256(data).hexdigest()) != image.sha256:
@@ -71,6 +71,14 @@ def resized_copies(image: ImageFile, views: Sequence[ViewSpec]) -> ResizedCopies
         source = decoded[reading]
         copies[settings] = source if isinstance(source, UnreadableImageError) else _resized(source, view, image.id)
     return copies
+
+
+def _has_hash(image: ImageFile) -> bool:
+    """Whether a file that is not read as a whole, being empty or too large, is the registered one."""
+    if not image.path.is_file():
+        return False
+    with image.path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == image.sha256
 
 
 def _decoded(data: bytes, view: ViewSpec, image_id: str) -> Image.Image | UnreadableImageError:
