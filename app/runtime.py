@@ -9,7 +9,7 @@ from app.artifacts import ArtifactStore
 from app.config import Settings
 from app.db import migrations
 from app.db.session import Database
-from app.errors import SchemaOutdatedError
+from app.errors import ServiceError
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,13 @@ def build_runtime(settings: Settings | None = None, *, migrate: bool = False) ->
     settings = settings or Settings.from_environment()
     _make_folders(settings)
     db = Database(settings.database_url)
-    found, expected = migrations.current(db), migrations.head()
-    if found != expected and migrate:
-        migrations.upgrade(settings.database_url)
-        found = migrations.current(db)
-    if found != expected:
+    try:
+        if migrate and migrations.current(db) != migrations.head():
+            migrations.upgrade(settings.database_url)
+        migrations.check(db)
+    except ServiceError:
         db.dispose()
-        raise SchemaOutdatedError(found, expected)
+        raise
     return Runtime(settings, db, ArtifactStore(settings.artifacts))
 
 
