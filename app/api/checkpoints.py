@@ -1,0 +1,76 @@
+"""/checkpoints."""
+
+from __future__ import annotations
+
+from flask import Response
+from pydantic import Field
+
+from app.api.blueprints import PREFIX, accepted, answer, blueprint, declares, described, runtime
+from app.api.schemas import KeyPath, PageQuery, Text
+from app.db.queries import checkpoints as queries
+from app.errors import InUseError, NameTakenError, NotFoundError, NotReadyError, PathForbiddenError
+from app.representations.base import Page
+from app.representations.catalogue import CheckpointDocument, LayerDocument
+from app.representations.requests import CheckpointChange, CheckpointRequest
+from app.services import checkpoints as service
+
+resource = blueprint("checkpoints", "Weights with their architecture, preprocessing and training scale.")
+
+ACCEPTED = described(resource, CheckpointDocument, "Location", "Retry-After")
+
+
+class CheckpointQuery(PageQuery):
+    """Which checkpoints."""
+
+    search: Text | None = Field(default=None, description="part of the name, architecture, tags or notes")
+
+
+@resource.get("/checkpoints", responses=declares({200: Page[CheckpointDocument]}))
+def list_checkpoints(query: CheckpointQuery) -> Response:
+    """List checkpoints."""
+    with runtime().db.read() as session:
+        return answer(queries.list_page(session, cursor=query.cursor, limit=query.limit, search=query.search))
+
+
+@resource.post(
+    "/checkpoints",
+    responses=declares({202: ACCEPTED}, NameTakenError, PathForbiddenError, unsafe=True),
+)
+def register_checkpoint(body: CheckpointRequest) -> Response:
+    """Register a weights file; a worker reads it."""
+    key = service.request_registration(runtime().db, runtime().settings, body)
+    with runtime().db.read() as session:
+        return accepted(queries.get(session, key), f"{PREFIX}/checkpoints/{key}")
+
+
+@resource.get("/checkpoints/<key>", responses=declares({200: CheckpointDocument}, NotFoundError))
+def get_checkpoint(path: KeyPath) -> Response:
+    """Show one checkpoint."""
+    with runtime().db.read() as session:
+        return answer(queries.get(session, path.key))
+
+
+@resource.get("/checkpoints/<key>/layers", responses=declares({200: Page[LayerDocument]}, NotFoundError, NotReadyError))
+def list_layers(path: KeyPath) -> Response:
+    """Show a checkpoint's layer table."""
+    with runtime().db.read() as session:
+        return answer(Page[LayerDocument](items=queries.layers(session, path.key)))
+
+
+@resource.patch(
+    "/checkpoints/<key>", responses=declares({200: CheckpointDocument}, NotFoundError, NameTakenError, unsafe=True)
+)
+def change_checkpoint(path: KeyPath, body: CheckpointChange) -> Response:
+    """Change a checkpoint's name, notes or tags."""
+    with runtime().db.read() as session:
+        key = queries.get(session, path.key).id
+    service.change(runtime().db, key, body)
+    with runtime().db.read() as session:
+        return answer(queries.get(session, key))
+
+
+@resource.delete("/checkpoints/<key>", responses=declares({204: None}, NotFoundError, InUseError, unsafe=True))
+def delete_checkpoint(path: KeyPath) -> Response:
+    """Delete a checkpoint that no evaluation uses."""
+    service.delete(runtime().db, path.key)
+    return Response(status=204)

@@ -1,0 +1,149 @@
+"""/evaluations."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from flask import Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.api.blueprints import PREFIX, accepted, answer, blueprint, conditional, declares, described, runtime
+from app.api.schemas import IdPath, PageQuery, Query, Text
+from app.db.models import EvaluationStatus
+from app.db.queries import evaluations as queries
+from app.db.queries import paper as paper_queries
+from app.errors import IdempotencyConflictError, NotFoundError, StateConflictError
+from app.representations.base import Page
+from app.representations.evaluations import EvaluationDocument, EvaluationSummary, ScoresDocument
+from app.representations.paper import PaperDocument
+from app.representations.requests import EvaluationRequest
+from app.representations.tabular import score_table, to_csv
+from app.services import evaluations as service
+
+resource = blueprint("evaluations", "Requests to evaluate checkpoints on a data set, and their scores.")
+
+SHOWN = described(resource, EvaluationDocument, "ETag")
+ACCEPTED = described(resource, EvaluationDocument, "Location", "Retry-After")
+SCORES = described(resource, ScoresDocument, media={"text/csv": {"type": "string"}})
+NOT_MODIFIED = {"description": "The version named by If-None-Match is the present one."}
+
+
+class EvaluationQuery(PageQuery):
+    """Which evaluations."""
+
+    status: EvaluationStatus | None = None
+    dataset: Text | None = Field(default=None, description="id or name")
+    checkpoint: Text | None = Field(default=None, description="id or name of a member")
+    search: Text | None = Field(
+        default=None, description="part of the name of a data set, checkpoint or protocol, or the beginning of an id"
+    )
+
+
+class ScoresQuery(Query):
+    """In which form."""
+
+    format: Literal["json", "csv"] = "json"
+
+
+class PaperQuery(Query):
+    """Whose rows else."""
+
+    others: Text | None = Field(default=None, alias="with", description="ids of further evaluations, comma-separated")
+
+
+class SubmitHeader(BaseModel):
+    """Headers of a submission."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    idempotency_key: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")] | None = Field(
+        default=None,
+        alias="Idempotency-Key",
+        description="a word of the client's choice; the same key with the same body starts nothing anew",
+    )
+
+
+class ConditionHeader(BaseModel):
+    """Headers of a conditional GET."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    if_none_match: str | None = Field(default=None, alias="If-None-Match", description="an ETag that was seen")
+
+
+@resource.get("/evaluations", responses=declares({200: Page[EvaluationSummary]}))
+def list_evaluations(query: EvaluationQuery) -> Response:
+    """List evaluations, newest first."""
+    with runtime().db.read() as session:
+        return answer(
+            queries.list_page(
+                session,
+                cursor=query.cursor,
+                limit=query.limit,
+                status=query.status,
+                dataset=query.dataset,
+                checkpoint=query.checkpoint,
+                search=query.search,
+            )
+        )
+
+
+@resource.post(
+    "/evaluations",
+    responses=declares({202: ACCEPTED}, IdempotencyConflictError, unsafe=True),
+)
+def submit_evaluation(header: SubmitHeader, body: EvaluationRequest) -> Response:
+    """Submit an evaluation."""
+    submission = service.submit(runtime().db, body, idempotency_key=header.idempotency_key)
+    return _accepted(submission.id)
+
+
+@resource.get("/evaluations/<id>", responses=declares({200: SHOWN, 304: NOT_MODIFIED}, NotFoundError))
+def get_evaluation(path: IdPath, header: ConditionHeader) -> Response:  # noqa: ARG001 - documents the header
+    """Show one evaluation and how far it is."""
+    with runtime().db.read() as session:
+        return conditional(queries.version(session, path.id), lambda: answer(queries.get(session, path.id)))
+
+
+@resource.get("/evaluations/<id>/scores", responses=declares({200: SCORES}, NotFoundError))
+def get_scores(path: IdPath, query: ScoresQuery) -> Response:
+    """Show every score of one evaluation."""
+    with runtime().db.read() as session:
+        scores = queries.scores(session, path.id)
+    if query.format == "csv":
+        name = f'attachment; filename="scores-{path.id}.csv"'
+        return Response(to_csv(score_table(scores.items)), mimetype="text/csv", headers={"Content-Disposition": name})
+    return answer(scores)
+
+
+@resource.get("/evaluations/<id>/paper", responses=declares({200: PaperDocument}, NotFoundError))
+def get_paper(path: IdPath, query: PaperQuery) -> Response:
+    """Show tables 3-7 of the VGG paper with the rows of this evaluation, and of others, beside the printed ones."""
+    others = [other for other in (query.others or "").split(",") if other]
+    with runtime().db.read() as session:
+        return answer(paper_queries.get(session, [path.id, *others]))
+
+
+@resource.post(
+    "/evaluations/<id>/cancel",
+    responses=declares({202: ACCEPTED}, NotFoundError, StateConflictError, unsafe=True),
+)
+def cancel_evaluation(path: IdPath) -> Response:
+    """Cancel an evaluation; what was predicted is kept."""
+    service.cancel(runtime().db, path.id)
+    return _accepted(path.id)
+
+
+@resource.post(
+    "/evaluations/<id>/retry",
+    responses=declares({202: ACCEPTED}, NotFoundError, StateConflictError, unsafe=True),
+)
+def retry_evaluation(path: IdPath) -> Response:
+    """Take up a failed or cancelled evaluation again; what was predicted is kept."""
+    service.retry(runtime().db, path.id)
+    return _accepted(path.id)
+
+
+def _accepted(evaluation_id: str) -> Response:
+    with runtime().db.read() as session:
+        return accepted(queries.get(session, evaluation_id), f"{PREFIX}/evaluations/{evaluation_id}")

@@ -1,0 +1,37 @@
+"""Path segments and query parameters that more than one resource has."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+#: No control characters: PostgreSQL refuses NUL in text, and no name has any.
+Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+
+class Query(BaseModel):
+    """Query parameters or path segments, which are text that is read as numbers where numbers are wanted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PageQuery(Query):
+    """Which part of a list."""
+
+    cursor: Annotated[str, Field(max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")] | None = Field(
+        default=None, description="`next` of the page before"
+    )
+    limit: int = Field(default=50, ge=1, le=200, description="items on a page")
+
+
+class KeyPath(Query):
+    """A path that names one thing."""
+
+    key: Text = Field(description="id or name; a name with a slash can only be reached by id")
+
+
+class IdPath(Query):
+    """A path that names one evaluation."""
+
+    id: Text

@@ -1,0 +1,225 @@
+import csv
+import io
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from flask_openapi.openapi import OpenAPI
+
+from tests.app_builders import Service, score
+
+URL = "/api/v1/evaluations"
+
+
+@pytest.fixture
+def body(service: Service) -> dict[str, Any]:
+    """A request that can be fulfilled."""
+    service.add_dataset("digits")
+    service.add_checkpoint("one")
+    service.add_checkpoint("two")
+    return {"dataset": "digits", "checkpoints": ["one", "two"], "protocol": {"scales": [40]}}
+
+
+def test_a_submission_is_accepted_and_can_be_followed(client: FlaskClient, body: dict[str, Any]) -> None:
+    response = client.post(URL, json=body)
+    assert response.status_code == 202
+    assert response.headers["Retry-After"] == "1"
+    assert response.headers["Location"] == response.json["links"]["self"]
+    followed = client.get(response.headers["Location"]).json
+    assert followed == response.json
+    assert (followed["status"], followed["progress"]["total"]) == ("queued", 24)
+
+
+def test_everything_that_is_wrong_with_a_request_is_named_at_once(
+    client: FlaskClient, service: Service, body: dict[str, Any]
+) -> None:
+    service.request_checkpoint("unread")
+    members = ["one", "unread", "none", {"checkpoint": "two", "protocol": {"scales": [16]}, "weight": -1.0}]
+    wrong = {**body, "dataset": "digit", "checkpoints": members, "protocol": {"dtype": "int8"}}
+    response = client.post(URL, json=wrong)
+    assert (response.status_code, response.json["code"]) == (422, "invalid_request")
+    assert {error["pointer"]: error["code"] for error in response.json["errors"]} == {
+        "/dataset": "unknown_name",
+        "/protocol/dtype": "invalid_value",
+        "/checkpoints/1": "not_ready",
+        "/checkpoints/2": "unknown_name",
+        "/checkpoints/3/protocol/scales": "scale_too_small",
+        "/checkpoints/3/weight": "invalid_value",
+    }
+    assert client.get(URL).json["items"] == []
+
+
+def test_fields_of_the_wrong_type_are_named_once_each(client: FlaskClient) -> None:
+    wrong = {
+        "dataset": 7,
+        "checkpoints": ["a", {"checkpoint": "b", "weight": "heavy"}, 3, {"weight": 1}],
+        "protocol": 4,
+        "fusion": {"rule": "mean", "weights": [1, None]},
+        "priority": True,
+        "a/b": 1,
+    }
+    response = client.post(URL, json=wrong)
+    assert response.status_code == 422
+    assert sorted((error["pointer"], error["code"]) for error in response.json["errors"]) == [
+        ("/a~1b", "unknown_field"),
+        ("/checkpoints/1/weight", "invalid_value"),
+        ("/checkpoints/2", "invalid_value"),
+        ("/checkpoints/3/checkpoint", "missing_field"),
+        ("/dataset", "invalid_value"),
+        ("/fusion/weights/1", "invalid_value"),
+        ("/priority", "invalid_value"),
+        ("/protocol", "invalid_value"),
+    ]
+
+
+def test_two_equal_posts_with_one_key_make_one_evaluation(client: FlaskClient, body: dict[str, Any]) -> None:
+    answers = [client.post(URL, json=body, headers={"Idempotency-Key": "k1"}) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert answers[0].headers["Location"] == answers[1].headers["Location"]
+    assert len(client.get(URL).json["items"]) == 1
+
+
+def test_a_key_that_came_before_with_another_body_is_refused(client: FlaskClient, body: dict[str, Any]) -> None:
+    client.post(URL, json=body, headers={"Idempotency-Key": "k1"})
+    response = client.post(URL, json={**body, "priority": 9}, headers={"Idempotency-Key": "k1"})
+    assert (response.status_code, response.json["code"]) == (409, "idempotency_conflict")
+    assert len(client.get(URL).json["items"]) == 1
+
+
+def test_posts_without_a_key_make_an_evaluation_each(client: FlaskClient, body: dict[str, Any]) -> None:
+    assert client.post(URL, json=body).json["id"] != client.post(URL, json=body).json["id"]
+
+
+def test_many_equal_posts_at_once_make_one_evaluation(app: OpenAPI, body: dict[str, Any]) -> None:
+    def post(_: int) -> tuple[int, str]:
+        response = app.test_client().post(URL, json=body, headers={"Idempotency-Key": "same"})
+        return response.status_code, response.headers["Location"]
+
+    with ThreadPoolExecutor(8) as threads:
+        answers = set(threads.map(post, range(24)))
+    assert len(answers) == 1
+    assert len(app.test_client().get(URL).json["items"]) == 1
+
+
+@pytest.mark.parametrize("key", ["", "a b", "ä", "x" * 201])
+def test_a_key_that_is_no_plain_word_is_refused(client: FlaskClient, body: dict[str, Any], key: str) -> None:
+    response = client.post(URL, json=body, headers={"Idempotency-Key": key})
+    assert response.status_code == 422
+    assert response.json["errors"][0]["pointer"] == "/Idempotency-Key"
+
+
+def test_an_unchanged_evaluation_is_not_sent_again(client: FlaskClient, service: Service, body: dict[str, Any]) -> None:
+    url = client.post(URL, json=body).headers["Location"]
+    first = client.get(url)
+    again = client.get(url, headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status_code, again.data) == (304, b"")
+    assert again.headers["ETag"] == first.headers["ETag"]
+    service.predict()
+    changed = client.get(url, headers={"If-None-Match": first.headers["ETag"]})
+    assert changed.status_code == 200
+    assert changed.json["status"] == "fusing"
+    assert changed.headers["ETag"] != first.headers["ETag"]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({}, ["second", "first"]),
+        ({"status": "cancelled"}, ["first"]),
+        ({"status": "queued"}, ["second"]),
+        ({"dataset": "digits"}, ["first"]),
+        ({"dataset": "others"}, ["second"]),
+        ({"checkpoint": "two"}, ["second"]),
+        ({"search": "oth"}, ["second"]),
+        ({"search": "oth", "status": "cancelled"}, []),
+    ],
+)
+def test_the_list_is_filtered(
+    client: FlaskClient, service: Service, body: dict[str, Any], query: dict[str, str], expected: list[str]
+) -> None:
+    service.add_dataset("others")
+    names = {service.submit("one"): "first", service.submit("one", "two", dataset="others"): "second"}
+    client.post(f"{URL}/{min(names)}/cancel", json={})
+    items = client.get(URL, query_string=query).json["items"]
+    assert [names[item["id"]] for item in items] == expected
+
+
+def test_an_unknown_status_is_refused(client: FlaskClient) -> None:
+    response = client.get(f"{URL}?status=done")
+    assert response.status_code == 422
+    assert response.json["errors"][0]["pointer"] == "/status"
+
+
+def test_the_list_is_walked_page_by_page_to_its_end(
+    client: FlaskClient, service: Service, body: dict[str, Any]
+) -> None:
+    made = [service.submit("one") for _ in range(5)]
+    seen, cursor = [], ""
+    for _ in range(3):
+        page = client.get(f"{URL}?limit=2{cursor}").json
+        seen += [item["id"] for item in page["items"]]
+        cursor = f"&cursor={page['next']}"
+    assert page["next"] is None
+    assert seen == made[::-1]
+
+
+def test_an_evaluation_is_cancelled_and_tried_again(client: FlaskClient, body: dict[str, Any]) -> None:
+    url = client.post(URL, json=body).headers["Location"]
+    cancelled = client.post(f"{url}/cancel", json={})
+    assert (cancelled.status_code, cancelled.json["status"]) == (202, "cancelled")
+    assert cancelled.headers["Location"] == url
+    again = client.post(f"{url}/retry", content_type="application/json")
+    assert (again.status_code, again.json["status"]) == (202, "queued")
+
+
+def test_what_has_ended_cannot_be_cancelled_and_what_runs_not_retried(
+    client: FlaskClient, body: dict[str, Any]
+) -> None:
+    url = client.post(URL, json=body).headers["Location"]
+    retried = client.post(f"{url}/retry", json={})
+    client.post(f"{url}/cancel", json={})
+    cancelled = client.post(f"{url}/cancel", json={})
+    for response in (retried, cancelled):
+        assert (response.status_code, response.json["code"]) == (409, "state_conflict")
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", ""), ("GET", "/scores"), ("POST", "/cancel"), ("POST", "/retry")])
+def test_an_unknown_evaluation_is_not_found(client: FlaskClient, method: str, path: str) -> None:
+    response = client.open(f"{URL}/none{path}", method=method, content_type="application/json")
+    assert (response.status_code, response.json["code"]) == (404, "not_found")
+
+
+def test_scores_are_given_unrounded_with_their_intervals(
+    client: FlaskClient, service: Service, body: dict[str, Any]
+) -> None:
+    evaluation = service.submit("one")
+    assert client.get(f"{URL}/{evaluation}/scores").json["items"] == []
+    service.succeed(evaluation, score(0, "one", "top1_error", 1 / 3, low=0.1, high=0.7), score(0, "one", "nll", 1.0986))
+    document = client.get(f"{URL}/{evaluation}/scores").json
+    assert document["status"] == "succeeded"
+    assert [(row["metric"], row["value"], row["low"], row["high"]) for row in document["items"]] == [
+        ("top1_error", 1 / 3, 0.1, 0.7),
+        ("nll", 1.0986, None, None),
+    ]
+
+
+def test_scores_are_given_as_csv_that_no_spreadsheet_runs(client: FlaskClient, service: Service) -> None:
+    service.add_dataset("digits")
+    name = '=HYPERLINK("http://evil.example","a,b")'
+    service.add_checkpoint(name)
+    evaluation = service.submit(name)
+    service.succeed(evaluation, score(0, name, "top1_error", 1 / 3, low=0.1, high=0.7), score(0, name, "nll", -0.5))
+    response = client.get(f"{URL}/{evaluation}/scores?format=csv")
+    assert response.content_type == "text/csv; charset=utf-8"
+    assert response.headers["Content-Disposition"] == f'attachment; filename="scores-{evaluation}.csv"'
+    text = response.get_data(as_text=True)
+    assert text.count("\r\n") == text.count("\n") == 2
+    (row,) = csv.DictReader(io.StringIO(text, newline=""))
+    assert row["name"] == row["members"] == f"'{name}"
+    assert (float(row["top1_error"]), float(row["nll"])) == (1 / 3, -0.5)
+    assert (row["top1_error_low"], row["scales"], row["n"]) == ("0.1", "40", "12")
+
+
+def test_an_unknown_format_of_scores_is_refused(client: FlaskClient) -> None:
+    assert client.get(f"{URL}/x/scores?format=xml").json["errors"][0]["pointer"] == "/format"
