@@ -129,9 +129,21 @@ class History:
             for score in _scores(position, row, errors, n, n_unreadable)
         ]
         provenance = {
-            "engine_version": 1,
-            "versions": {"softvote": "0.1.0", "torch": "2.14.1", "pillow": "13.0.0"},
-            "dataset_fingerprint": _sha256(document.dataset),
+            "dataset": {"name": document.dataset, "fingerprint": _sha256(document.dataset), "images": document.images},
+            "made_with": [{"device": "cpu", "torch": "2.14.1", "pillow": "13.0.0"}],
+            "members": [
+                {
+                    "checkpoint": member.checkpoint,
+                    "sha256": _sha256(member.checkpoint),
+                    "views": [
+                        {"set": view.set_id, "digest": view.view_digest, "mode": view.mode, "scale": view.scale}
+                        for view in document.views
+                        if view.checkpoint == member.checkpoint
+                    ],
+                }
+                for member in document.checkpoints
+            ],
+            "fused_with": {"softvote": "0.1.0", "numpy": "2.4.6"},
         }
         evaluations.succeed(self.runtime.db, self._item("fuse"), scores, provenance)
 

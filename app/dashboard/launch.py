@@ -66,9 +66,9 @@ CHOICES: tuple[Choice, ...] = (
 )
 
 SCALE_RULES: tuple[tuple[str, str], ...] = (
-    ("multi", "three, by the paper's rule from S"),
-    ("single", "one, by the paper's rule from S"),
-    ("list", "these, px"),
+    ("multi", "three, from S"),
+    ("single", "one, from S"),
+    ("list", "listed"),
 )
 
 

@@ -48,6 +48,42 @@ def describe(protocols: Sequence[Mapping[str, Any]]) -> ProtocolRows:
     return ProtocolRows(tuple(shared), tuple(own))
 
 
+@dataclass(frozen=True)
+class Provenance:
+    """Where numbers come from: facts of the whole, and for each member its facts and a row for each of its views."""
+
+    facts: tuple[tuple[str, str], ...]
+    members: tuple[MemberProvenance, ...]
+
+
+@dataclass(frozen=True)
+class MemberProvenance:
+    """One member; `columns` are the views' fields in their order, a row has one text a column."""
+
+    name: str
+    facts: tuple[tuple[str, str], ...]
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def trace(provenance: Mapping[str, Any]) -> Provenance:
+    """Lay the stored provenance out; what its writer adds later shows up by itself."""
+    whole = {name: value for name, value in provenance.items() if name != "members"}
+    return Provenance(tuple(flatten(whole)), tuple(map(_member, provenance.get("members", ()))))
+
+
+def _member(member: Mapping[str, Any]) -> MemberProvenance:
+    views: Sequence[Mapping[str, Any]] = member.get("views", ())
+    columns = tuple(dict.fromkeys(name for view in views for name in view))
+    facts = {name: value for name, value in member.items() if name not in ("checkpoint", "views")}
+    return MemberProvenance(
+        name=str(member.get("checkpoint", "")),
+        facts=tuple(flatten(facts)),
+        columns=columns,
+        rows=tuple(tuple(text(view.get(name)) for name in columns) for view in views),
+    )
+
+
 def flatten(value: Any, name: str = "") -> list[tuple[str, str]]:
     """A nested JSON object as (dotted name, text) rows; lists of plain values stay one row."""
     return list(_rows(value, name))

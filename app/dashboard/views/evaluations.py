@@ -51,7 +51,7 @@ def show_evaluation(evaluation_id: str) -> str:
         live=_is_live(evaluation),
         results=results.summarise(scores),
         protocol=protocols.describe([member.protocol for member in evaluation.checkpoints]),
-        provenance=protocols.flatten(evaluation.provenance),
+        provenance=protocols.trace(evaluation.provenance),
     )
 
 

@@ -1,4 +1,4 @@
-from app.dashboard.protocols import describe, flatten
+from app.dashboard.protocols import describe, flatten, trace
 from ensembles.protocols import PRESETS
 
 
@@ -27,5 +27,26 @@ def test_nested_provenance_becomes_dotted_rows() -> None:
     ]
 
 
+def test_members_are_traced_apart_with_a_row_for_each_view() -> None:
+    traced = trace(
+        {
+            "dataset": {"name": "digits"},
+            "members": [
+                {
+                    "checkpoint": "d",
+                    "class_mapping": None,
+                    "views": [{"scale": 32, "batch": [64]}, {"scale": 40, "batch": [], "later": True}],
+                }
+            ],
+        }
+    )
+    assert traced.facts == (("dataset.name", "digits"),)
+    (member,) = traced.members
+    assert (member.name, member.facts) == ("d", (("class_mapping", "none"),))
+    assert member.columns == ("scale", "batch", "later")
+    assert member.rows == (("32", "64", "none"), ("40", "", "yes"))
+
+
 def test_no_provenance_makes_no_rows() -> None:
-    assert flatten({}) == []
+    assert trace({}).facts == ()
+    assert trace({}).members == ()
