@@ -25,6 +25,7 @@ from ensembles.errors import DatasetChangedError, DatasetFormatError, DatasetPro
 from ensembles.images import image_files, resized_copies
 from ensembles.specs import ViewSpec
 from tests.builders import encoded, photo, write_folder
+from tests.odd_names import STRANGE_NAMES
 
 IMAGE = encoded(photo(8, 6))
 
@@ -78,36 +79,18 @@ def test_f40_faulty_labels_are_named_by_their_lines(tmp_path: Path, classes: str
     assert [problem.field for problem in caught.value.problems] == fields
 
 
-NAMES = {
-    "emoji": "🐜.jpg",
-    "right to left": "\u202eنملة.jpg",
-    "blanks, quotes and commas": ' "a, b" .jpg',
-    "line break": "two\nlines.jpg",
-    "tab and escape": "\t\x1b[31m.jpg",
-    "leading equals sign": "=1+1.jpg",
-    "leading minus sign": "-rf.jpg",
-    "leading number sign": "#1.jpg",
-    "backslashes": "a\\..\\secret.jpg",
-    "percent signs": "%2e%2e%2fsecret.jpg",
-    "255 bytes": "é" * 125 + "x.jpg",
-    "not UTF-8": os.fsdecode(b"caf\xe9\xff.jpg"),
-    "composed": unicodedata.normalize("NFC", "é.jpg"),
-    "decomposed": unicodedata.normalize("NFD", "é.jpg"),
-}
-
-
 @pytest.fixture
 def strange(tmp_path: Path) -> Path:
     """A class folder of images with strange names, each of another content."""
     return write_folder(
-        tmp_path / "data", {f"ant/{name}": encoded(photo(8, 6, n)) for n, name in enumerate(NAMES.values())}
+        tmp_path / "data", {f"ant/{name}": encoded(photo(8, 6, n)) for n, name in enumerate(STRANGE_NAMES.values())}
     )
 
 
 def test_f44_strange_names_are_ids_as_they_are(strange: Path) -> None:
     index = register(strange)
-    assert set(index.ids) == {f"ant/{name}" for name in NAMES.values()}
-    assert len({image.sha256 for image in index.images}) == len(NAMES)
+    assert set(index.ids) == {f"ant/{name}" for name in STRANGE_NAMES.values()}
+    assert len({image.sha256 for image in index.images}) == len(STRANGE_NAMES)
     assert list(index.ids) == sorted(index.ids, key=canonical_rank)
     assert DatasetIndex.from_json(index.to_json()) == index
 
@@ -125,12 +108,12 @@ def test_f44_every_strange_name_can_be_shown_and_opened(strange: Path) -> None:
         printable_id(file.id).encode("utf-8")
         (copy,) = resized_copies(file, [ViewSpec("dense", 32)]).values()
         assert not isinstance(copy, Exception)
-    assert printable_id(f"ant/{NAMES['not UTF-8']}") == r"ant/caf\xe9\xff.jpg"
+    assert printable_id(f"ant/{STRANGE_NAMES['not UTF-8']}") == r"ant/caf\xe9\xff.jpg"
     assert printable_id("ant/🐜.jpg") == "ant/🐜.jpg"
 
 
 def test_f44_every_strange_name_can_stand_in_a_manifest(strange: Path) -> None:
-    quoted = "".join('"' + f"ant/{name}".replace('"', '""') + '",ant\n' for name in NAMES.values())
+    quoted = "".join('"' + f"ant/{name}".replace('"', '""') + '",ant\n' for name in STRANGE_NAMES.values())
     (strange / "images.csv").write_bytes(os.fsencode(f"path,label\n{quoted}"))
     assert register(strange / "images.csv").fingerprint == register(strange).fingerprint
 
