@@ -63,8 +63,8 @@ class Recipe:
 
 RECIPES: dict[str, Recipe] = {
     "digits-a": Recipe("A", "36", None, 30, 0.015, (20, 26)),
-    "digits-b": Recipe("B", "36", "digits-a", 20, 0.015, (13, 18)),
-    "digits-c": Recipe("C", "36", "digits-a", 20, 0.015, (13, 18)),
+    "digits-b": Recipe("B", "36", "digits-a", 30, 0.015, (20, 26)),
+    "digits-c": Recipe("C", "36", "digits-a", 30, 0.015, (20, 26)),
     "digits-d": Recipe("D", "36", "digits-a", 30, 0.015, (20, 26)),
     "digits-e": Recipe("E", "36", "digits-a", 34, 0.010, (24, 30)),
     "digits-d-54": Recipe("D", "54", "digits-d", 10, 0.005, (6, 9)),
