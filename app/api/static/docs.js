@@ -3,10 +3,11 @@
 
 const SHOWN_HEADERS = ["content-type", "location", "retry-after", "etag", "allow"];
 
+// Attributes by getAttribute: an input named "dataset" would stand in the way of form.dataset.
 function requestOf(form) {
   const query = new URLSearchParams();
   const headers = {};
-  let path = form.dataset.path;
+  let path = form.getAttribute("data-path");
   for (const input of form.querySelectorAll("input")) {
     if (input.dataset.in === "path") {
       path = path.replace(`{${input.name}}`, encodeURIComponent(input.value));
@@ -16,7 +17,7 @@ function requestOf(form) {
       headers[input.name] = input.value;
     }
   }
-  const method = form.dataset.method;
+  const method = form.getAttribute("data-method");
   const options = { method, headers, cache: "no-store", credentials: "omit" };
   if (method === "POST" || method === "PATCH") {
     headers["Content-Type"] = "application/json";

@@ -50,7 +50,7 @@ def page(client: FlaskClient) -> Links:
 
 
 def test_the_page_loads_only_its_own_files(client: FlaskClient, page: Links) -> None:
-    assert sorted(page.loaded) == ["/api/static/docs.css", "/api/static/docs.js"]
+    assert sorted(page.loaded) == ["/api/static/docs.css", "/api/static/docs.js", "/assets/favicon.svg"]
     for path in page.loaded:
         with client.get(path) as response:
             assert response.status_code == 200
