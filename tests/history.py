@@ -7,13 +7,14 @@ shorter; this is for data sets of any size, networks of any kind, and complete s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from app.artifacts import StoredArtifact
 from app.db.models import Worker
 from app.db.queries import evaluations as evaluation_queries
+from app.representations.evaluations import EvaluationDocument
 from app.representations.requests import CheckpointRequest, DatasetRequest, EvaluationRequest
 from app.runtime import Runtime
 from app.services import checkpoints, datasets, evaluations, leases, predictions
@@ -26,6 +27,9 @@ from ensembles.specs import Preprocessing
 from ensembles.statistics import wilson_interval
 
 WORKER_ID = "0" * 24
+
+#: (subject, name, members, scales, mode).
+ScoreRow = tuple[str, str, list[dict[str, Any]], list[int] | None, str | None]
 
 
 @dataclass
@@ -172,25 +176,32 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _score_rows(document: Any) -> Any:
-    """(subject, name, members, scales, mode) in the order in which they are stored."""
-    finals = []
-    for member in document.checkpoints:
-        name, modes, scales = member.checkpoint, member.protocol["modes"], member.scales
-        member_rows = [([scale], mode) for mode in modes for scale in scales]
-        member_rows += [(scales, mode) for mode in modes if len(scales) > 1]
-        member_rows += [(scales, "both")] if len(modes) == 2 else []
-        for row_scales, mode in member_rows:
-            yield "checkpoint", name, [{"checkpoint": name, "scales": row_scales, "mode": mode}], row_scales, mode
-        finals.append((name, *member_rows[-1]))
-    if len(finals) > 1:
-        members = [{"checkpoint": name, "scales": scales, "mode": mode} for name, scales, mode in finals]
-        shared_scales = finals[0][1] if all(final[1] == finals[0][1] for final in finals) else None
-        shared_mode = finals[0][2] if all(final[2] == finals[0][2] for final in finals) else None
-        yield "ensemble", "ensemble", members, shared_scales, shared_mode
+def _score_rows(document: EvaluationDocument) -> Iterator[ScoreRow]:
+    """The rows in the order in which workers store them: views, modes, checkpoints, the ensemble."""
+    members = [(m.checkpoint, list(m.protocol["modes"]), m.scales) for m in document.checkpoints]
+    for name, modes, scales in members:
+        yield from (_checkpoint_row(name, [scale], mode) for mode in modes for scale in scales)
+    for name, modes, scales in members:
+        yield from (_checkpoint_row(name, scales, mode) for mode in modes if len(scales) > 1)
+    for name, modes, scales in members:
+        if len(modes) == 2:
+            yield _checkpoint_row(name, scales, "both")
+    if len(members) > 1:
+        wholes = [
+            {"checkpoint": name, "scales": scales, "mode": "both" if len(modes) == 2 else modes[0]}
+            for name, modes, scales in members
+        ]
+        first = wholes[0]
+        shared_scales = first["scales"] if all(whole["scales"] == first["scales"] for whole in wholes) else None
+        shared_mode = first["mode"] if all(whole["mode"] == first["mode"] for whole in wholes) else None
+        yield "ensemble", "ensemble", wholes, shared_scales, shared_mode
 
 
-def _scores(position: int, row: Any, errors: int, n: int, n_unreadable: int) -> list[NewScore]:
+def _checkpoint_row(name: str, scales: list[int], mode: str) -> ScoreRow:
+    return "checkpoint", name, [{"checkpoint": name, "scales": scales, "mode": mode}], scales, mode
+
+
+def _scores(position: int, row: ScoreRow, errors: int, n: int, n_unreadable: int) -> list[NewScore]:
     subject, name, members, scales, mode = row
 
     def score(metric: str, value: float, low: float | None, high: float | None) -> NewScore:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 from typing import Literal
 
 from app.dashboard.charts import Axis, Panel, Point
@@ -94,8 +93,8 @@ class Results:
 def summarise(scores: Sequence[ScoreDocument]) -> Results | None:
     """Arrange the scores of one evaluation; None while there are none.
 
-    Rows come as they are stored: for each member its views, then each mode over its scales, then both modes; the
-    ensemble last. A member's last row is the member.
+    Rows come as they are stored: views, then modes over their scales, then checkpoints over their modes, the ensemble
+    last. Rows that would say the same twice are left out there, so a member's last row is the member.
     """
     rows = _merge_metrics(scores)
     if not rows:
@@ -105,7 +104,10 @@ def summarise(scores: Sequence[ScoreDocument]) -> Results | None:
         for metric in METRICS
         if any(metric in row for row in rows)
     }
-    groups = tuple(_group(list(members), lowest) for _, members in groupby(rows, key=_subject))
+    by_subject: dict[tuple[str, str], list[dict[str, ScoreDocument]]] = {}
+    for row in rows:
+        by_subject.setdefault(_subject(row), []).append(row)
+    groups = tuple(_group(of_one, lowest) for of_one in by_subject.values())
     ensemble = next((group[0] for group in groups if group[0].kind == "ensemble"), None)
     members = tuple(group[0] for group in groups if group[0].kind == "member")
     best_member = min(members, key=lambda row: row.scores["top1_error"].value)

@@ -115,7 +115,7 @@ def test_the_page_of_a_run_follows_it_to_its_result(open_tab: OpenTab, digits: H
     digits.macs_per_second = 1e15
     digits.predict()
     expect(live).to_contain_text("fusing")
-    digits.finish(key, [160, 150, 141, 140, 130, 124, 110])
+    digits.finish(key, [160, 150, 140, 130, 141, 124, 110])
     expect(page.get_by_role("heading", name="Ensemble of 2")).to_be_visible()
     expect(page.locator("tr.row-ensemble")).to_contain_text("6.12")
     assert page.locator("svg.chart").count() == 2

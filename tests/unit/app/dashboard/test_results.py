@@ -55,6 +55,16 @@ def test_a_member_is_the_last_of_its_rows_and_its_parts_lie_below_it_mode_by_mod
     assert [round(1000 * r.scores["top1_error"].value) for r in group] == [60, 70, 80, 81, 71, 82, 83]
 
 
+def test_members_whose_rows_are_stored_level_by_level_are_told_apart() -> None:
+    rows = [*zip(*[iter(both_modes("d", [80, 81, 82, 83, 70, 71, 60]))] * 2, strict=True)]
+    others = [*zip(*[iter(both_modes("e", [90, 91, 92, 93, 72, 73, 61]))] * 2, strict=True)]
+    levels = (slice(0, 4), slice(4, 6), slice(6, 7))
+    stored = [score for level in levels for pair in (*rows[level], *others[level]) for score in pair]
+    results = summary(stored)
+    assert [len(group) for group in results.groups] == [7, 7]
+    assert [round(1000 * member.scores["top1_error"].value) for member in results.members] == [60, 61]
+
+
 def test_the_only_view_of_a_member_is_the_member() -> None:
     (group,) = summary(row("d", [256], "dense", 50)).groups
     assert [(r.kind, r.depth) for r in group] == [("member", 0)]
