@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import signal
 import subprocess
@@ -13,9 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
 
-import psycopg
 import pytest
 import redis
 from sqlalchemy import select
@@ -30,11 +27,11 @@ from app.services import evaluations
 from ensembles.checkpoints import CheckpointMetadata, save_checkpoint
 from ensembles.scales import TrainingScale
 from tests.builders import mixed_images, write_folder
+from tests.databases import postgresql_url
 from tests.tiny_nets import tiny_network
 from workers import local
 from workers.options import WorkerOptions
 
-POSTGRESQL = os.environ.get("SOFTVOTE_TEST_POSTGRESQL", "postgresql://postgres@127.0.0.1:5432/postgres")
 REDIS = os.environ.get("SOFTVOTE_TEST_REDIS", "redis://127.0.0.1:6379/9")
 
 SIZES = ((48, 40), (40, 48), (56, 44), (48, 40), (44, 44))
@@ -159,12 +156,15 @@ class Deployment:
 
 
 @contextmanager
-def deployment(folder: Path, *, services: bool = False, like: Deployment | None = None) -> Iterator[Deployment]:
+def deployment(
+    folder: Path, *, services: bool = False, like: Deployment | None = None, broker_url: str | None = None
+) -> Iterator[Deployment]:
     """A deployment on SQLite and the embedded broker, or on PostgreSQL and Redis; its processes are killed at the end.
 
     Args:
         folder: empty; for everything it writes.
         services: PostgreSQL and Redis.
+        broker_url: another broker than the embedded one.
         like: begin as a copy of this one, which is on SQLite: what is registered there is registered here.
     """
     (folder / "logs").mkdir(parents=True)
@@ -172,10 +172,12 @@ def deployment(folder: Path, *, services: bool = False, like: Deployment | None 
         like.runtime.db.dispose()
         shutil.copytree(like.home, folder / "home")
     own = {"SOFTVOTE_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1"}
+    if broker_url is not None:
+        own["SOFTVOTE_BROKER_URL"] = broker_url
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     if services:
-        with _postgresql_database() as database_url, _empty_redis() as broker_url:
-            own |= {"SOFTVOTE_DATABASE_URL": database_url, "SOFTVOTE_BROKER_URL": broker_url}
+        with postgresql_url() as database_url, _empty_redis() as redis_url:
+            own |= {"SOFTVOTE_DATABASE_URL": database_url, "SOFTVOTE_BROKER_URL": redis_url}
             with _running({**inherited, **own}, folder) as running:
                 yield running
     else:
@@ -195,33 +197,15 @@ def _running(environment: Mapping[str, str], folder: Path) -> Iterator[Deploymen
 
 
 @contextmanager
-def _postgresql_database() -> Iterator[str]:
-    name = f"softvote_test_{secrets.token_hex(4)}"
-    try:
-        admin = psycopg.connect(POSTGRESQL, autocommit=True, connect_timeout=3)
-    except psycopg.OperationalError as error:
-        _missing(f"no PostgreSQL at {POSTGRESQL}: {error}")
-    with admin:
-        admin.execute(f'CREATE DATABASE "{name}"')
-        try:
-            yield f"postgresql+psycopg://{POSTGRESQL.removeprefix('postgresql://').rpartition('/')[0]}/{name}"
-        finally:
-            admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-
-
-@contextmanager
 def _empty_redis() -> Iterator[str]:
     client = redis.Redis.from_url(REDIS, socket_connect_timeout=3)
     try:
         client.flushdb()
     except redis.RedisError as error:
-        _missing(f"no Redis at {REDIS}: {error}")
+        reason = f"no Redis at {REDIS}: {error}"
+        if os.environ.get("SOFTVOTE_TEST_REQUIRE_SERVICES") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
     yield REDIS
     client.flushdb()
     client.close()
-
-
-def _missing(reason: str) -> NoReturn:
-    if os.environ.get("SOFTVOTE_TEST_REQUIRE_SERVICES") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)

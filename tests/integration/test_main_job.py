@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from sqlalchemy import select, update
 
 from app.db.models import Checkpoint, PredictionPart
 from app.representations.evaluations import ScoreDocument
+from app.services import evaluations
 from tests.integration.harness import Deployment, deployment
 
 IMAGES = 130
@@ -121,27 +123,38 @@ def test_a_worker_killed_midway_changes_no_score(embedded: Deployment, reference
     assert len(embedded.events("worker_vanished")) == 1
 
 
-def test_sigterm_hands_work_back_within_twenty_seconds_and_burns_no_attempt(
-    embedded: Deployment, reference: list[ScoreDocument]
-) -> None:
+def test_sigterm_hands_work_back_within_twenty_seconds_and_burns_no_attempt(embedded: Deployment) -> None:
     embedded.start("scheduler", "scheduler")
-    # Slices of half a minute: the request to stop comes in the middle of one.
-    worker = embedded.start("leaving", "worker", "--name", "leaving", "--threads", "1")
-    evaluation_id = embedded.submit(list(CHECKPOINTS), priority=7)
-    embedded.wait(lambda: bool(embedded.events("part_leased")), "the first lease")
+    worker = start_long_work(embedded)
     assert_parent_is_free_of_torch(worker.pid)
 
-    assert embedded.stop("leaving", timeout=20) == 0
+    assert embedded.stop("worker", timeout=20) == 0
 
-    released = embedded.events("part_released")
-    assert released, embedded.logs_of_all()
+    assert embedded.events("part_released"), embedded.logs_of_all()
     with embedded.runtime.db.read() as session:
         parts = session.scalars(select(PredictionPart)).all()
-    assert {(part.attempts, part.lost_leases, part.state) for part in parts} <= {(0, 0, "pending"), (0, 0, "done")}
+    assert {(part.attempts, part.lost_leases, part.state) for part in parts} == {(0, 0, "pending")}
+    assert len(embedded.events("worker_stopped")) == len(embedded.events("worker_started"))
 
-    embedded.start_worker("heir")
-    assert embedded.wait_until_ended(evaluation_id).status == "succeeded"
-    assert embedded.scores(evaluation_id) == reference
+
+def test_a_cancelled_evaluation_is_dropped_in_the_middle_of_a_slice(embedded: Deployment) -> None:
+    embedded.start("scheduler", "scheduler")
+    start_long_work(embedded)
+    evaluations.cancel(embedded.runtime.db, embedded.events("part_leased")[0].evaluation_id or "")
+
+    seconds = embedded.wait(lambda: bool(embedded.events("part_released")), "the slice to be dropped", timeout=30)
+
+    # The worker hears of it with its next heartbeat, 5 s later at most, and stops at the next forward pass.
+    assert seconds < 10
+    assert not embedded.events("part_done")
+
+
+def start_long_work(made: Deployment) -> subprocess.Popen[bytes]:
+    """A worker in the middle of one slice that takes many times longer than these tests wait."""
+    worker = made.start("worker", "worker", "--threads", "1", "--slice-seconds", "3600")
+    made.submit(list(CHECKPOINTS), protocol={"scales": [40, 48, 56, 64], "modes": ["crops"], "crop_grid": 9})
+    made.wait(lambda: bool(made.events("part_leased")), "the first lease")
+    return worker
 
 
 def assert_parent_is_free_of_torch(pid: int) -> None:
