@@ -1,4 +1,4 @@
-"""Fixtures of the browser tests. A test against real workers serves its own runtime with `serving(runtime)`."""
+"""Fixtures of the browser tests: Chromium, a server with a made-up history, and a laboratory with real processes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ensembles.configurations import Architecture
 from tests.app_builders import make_runtime
 from tests.e2e.chromium import FLAGS, Visit, serving, visiting
 from tests.history import History
+from tests.integration.harness import Deployment, deployment
 
 OpenTab = Callable[..., Visit]
 
@@ -56,6 +58,23 @@ def server(runtime: Runtime) -> Iterator[str]:
     """Address of a server on `runtime`."""
     with serving(runtime) as address:
         yield address
+
+
+@dataclass(frozen=True)
+class Laboratory:
+    """A whole installation: its data folder and database, a real scheduler and worker, and its web address."""
+
+    deployment: Deployment
+    address: str
+
+
+@pytest.fixture
+def laboratory(tmp_path: Path) -> Iterator[Laboratory]:
+    """Nothing is registered yet; files go below `deployment.home / "data"` and `/ "checkpoints"`."""
+    with deployment(tmp_path / "laboratory") as made, serving(made.runtime) as address:
+        made.start("scheduler", "scheduler")
+        made.start_worker()
+        yield Laboratory(made, address)
 
 
 @pytest.fixture
