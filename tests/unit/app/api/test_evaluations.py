@@ -221,5 +221,19 @@ def test_scores_are_given_as_csv_that_no_spreadsheet_runs(client: FlaskClient, s
     assert (row["top1_error_low"], row["scales"], row["n"]) == ("0.1", "40", "12")
 
 
+def test_the_papers_tables_take_the_rows_of_several_evaluations(
+    client: FlaskClient, service: Service, body: dict[str, Any]
+) -> None:
+    made = [service.submit(name, protocol={"scales": "single"}) for name in ("one", "two")]
+    for evaluation, name in zip(made, ("one", "two"), strict=True):
+        members = [{"checkpoint": name, "scales": [48], "mode": "dense"}]
+        errors = [score(0, name, metric, 0.25, members=members) for metric in ("top1_error", "top5_error")]
+        service.succeed(evaluation, *errors)
+    document = client.get(f"{URL}/{made[0]}/paper?with={made[1]}").json
+    measured = [row["measured"] for table in document["tables"] for row in table["rows"] if row["measured"]]
+    assert {row["evaluation"] for row in measured} == set(made)
+    assert client.get(f"{URL}/{made[0]}/paper?with=none").status_code == 404
+
+
 def test_an_unknown_format_of_scores_is_refused(client: FlaskClient) -> None:
     assert client.get(f"{URL}/x/scores?format=xml").json["errors"][0]["pointer"] == "/format"
