@@ -8,6 +8,7 @@ keeps serving afterwards, so that the pages can be looked at; DEMO_EXIT=1 ends i
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -25,10 +26,8 @@ from app.representations.requests import CheckpointRequest, DatasetRequest, Eval
 
 HERE = Path(__file__).parent
 DATASET = "digits"
-#: The paper's 32 px belong to a crop of 224; these networks see 32 px.
-SCALE_STEP = 4
-MULTI_SCALE = {"preset": "vgg-multi-scale-dense", "scale_step": SCALE_STEP}
-JITTERED = ("digits-d-jitter", "digits-e-jitter")
+#: What is evaluated, in order: titles, checkpoints, protocols (scale steps of 4 px: the paper's 32 belong to crop 224).
+PLAN: Json = json.loads((HERE / "demo.json").read_text(encoding="utf-8"))
 START_SECONDS, WORK_SECONDS = 60, 600
 
 
@@ -38,27 +37,12 @@ def main() -> int:
     keep_serving = sys.stdout.isatty() and os.environ.get("DEMO_EXIT") != "1"
     with service(home) as url:
         server = HttpBackend(url, token=None)
-        checkpoints = register(server)
+        register(server)
         started = time.monotonic()
-        evaluations = [
-            evaluate(server, "every checkpoint, dense at three scales", checkpoints, MULTI_SCALE),
-            evaluate(
-                server,
-                "D and E trained with scale jittering, multi-crop too (150 crops an image)",
-                JITTERED,
-                {"preset": "vgg-multi-scale-both", "scale_step": SCALE_STEP},
-            ),
-            evaluate(server, "D + E fused, dense: asked later, nothing to compute", JITTERED, MULTI_SCALE),
-            evaluate(
-                server,
-                "D + E fused, multi-crop: asked later, nothing to compute",
-                JITTERED,
-                {"preset": "vgg-multi-scale-crops", "scale_step": SCALE_STEP},
-            ),
-        ]
-        print(f"all four in {time.monotonic() - started:.1f} s\n", flush=True)
-        print_tables(url, [evaluation["id"] for evaluation in evaluations])
-        print(f"\nDashboard: {url}/evaluations/{evaluations[1]['id']}", flush=True)
+        ids = [evaluate(server, **planned) for planned in PLAN["evaluations"]]
+        print(f"all {len(ids)} in {time.monotonic() - started:.1f} s\n", flush=True)
+        print_tables(url, ids)
+        print(f"\nDashboard: {url}/evaluations/{ids[1]}", flush=True)
         if keep_serving:
             print("Serving until Ctrl-C.", flush=True)
             with contextlib.suppress(KeyboardInterrupt):
@@ -95,28 +79,33 @@ def service(home: Path) -> Iterator[str]:
         process.wait(timeout=30)
 
 
-def register(server: HttpBackend) -> list[str]:
-    """Register the data set and every shipped checkpoint over REST; a worker reads the files. Returns their names."""
-    files = sorted((HERE / "checkpoints").glob("*.safetensors"))
-    names = [file.stem for file in files]
+def register(server: HttpBackend) -> None:
+    """Register the data set and every checkpoint of the plan over REST; a worker reads the files."""
+    names = sorted({name for planned in PLAN["evaluations"] for name in planned["checkpoints"]})
     known = {document["name"] for document in server.checkpoints() + server.datasets()}
     if DATASET not in known:
-        server.add_dataset(DatasetRequest(path=str(HERE / "val"), name=DATASET))
-    for name, file in zip(names, files, strict=True):
+        server.add_dataset(DatasetRequest(path=str(HERE / PLAN["dataset"]), name=DATASET))
+    for name in names:
         if name not in known:
+            file = HERE / PLAN["checkpoints"] / f"{name}.safetensors"
             server.add_checkpoint(CheckpointRequest(path=str(file), name=name))
     ready(lambda: server.dataset(DATASET))
     for name in names:
-        ready(lambda key=name: server.checkpoint(key))
+        ready(lambda key=name: server.checkpoint(key))  # type: ignore[misc]
     print(f"Registered {len(names)} checkpoints and {server.dataset(DATASET)['images']:,} images.\n", flush=True)
-    return names
 
 
-def evaluate(server: HttpBackend, what: str, checkpoints: Sequence[str], protocol: Json) -> Json:
-    """Submit one evaluation, wait for its end, and say how long it took and what was known before."""
+def evaluate(
+    server: HttpBackend,
+    title: str,
+    checkpoints: Sequence[str],
+    protocol: Json,
+    tables: Sequence[int],  # noqa: ARG001 - the plan says for people which tables the rows go to
+) -> str:
+    """Submit one evaluation, wait for its end, say how long it took and what was known before. Returns its id."""
     request = EvaluationRequest(dataset=DATASET, checkpoints=list(checkpoints), protocol=protocol)
     started = time.monotonic()
-    evaluation_id = server.submit(request)["id"]
+    evaluation_id = str(server.submit(request)["id"])
     evaluation: Json = {}
 
     def over() -> bool:
@@ -129,8 +118,8 @@ def evaluate(server: HttpBackend, what: str, checkpoints: Sequence[str], protoco
     views = evaluation["views"]
     reused, total = sum(view["reused"] for view in views), sum(view["total"] for view in views)
     seconds = time.monotonic() - started
-    print(f"{what}:\n  {seconds:5.1f} s, {total - reused:,} posteriors computed, {reused:,} known before", flush=True)
-    return evaluation
+    print(f"{title}:\n  {seconds:5.1f} s, {total - reused:,} posteriors computed, {reused:,} known before", flush=True)
+    return evaluation_id
 
 
 def print_tables(url: str, evaluation_ids: Sequence[str]) -> None:
