@@ -6,11 +6,13 @@ touched (it hangs). So nothing at module level here, or in `tasks`, may import w
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import mmap
 import sys
 import time
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery, signals
@@ -59,6 +61,9 @@ class PoolChild:
         """Import torch, register as a worker, begin to beat. Waits for a database that does not answer yet."""
         from workers.context import open_context  # noqa: PLC0415 - torch belongs to the child alone
 
+        # Should memory run out, the kernel is to take this process, not the database or the web server beside it.
+        with contextlib.suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
         delay = 1.0
         while self._context is None and not self.stop_flag.is_set():
             try:

@@ -47,6 +47,7 @@ class Rate:
 
     def add(self, images: int, macs: float, seconds: float) -> None:
         """Take one more measurement; the newest counts half."""
+        seconds = max(seconds, 1e-9)  # a clock may stand still
         measured = images / seconds, macs / seconds
         if self.images_per_second is None:
             self.images_per_second, self.macs_per_second = measured

@@ -75,7 +75,7 @@ def _damaged_parts(context: WorkerContext, plan: FusionPlan) -> dict[str, str]:
 
 
 def _kept_images(plan: FusionPlan, index: DatasetIndex) -> tuple[np.ndarray[Any, np.dtype[np.bool_]], int]:
-    """Which of the first images are scored, the same for every row, and how many are not because they are unreadable."""
+    """Which of the first images are scored, the same for every row; and how many are not, being unreadable."""
     excluded = np.array([image_id in plan.excluded for image_id in index.ids[: plan.images]], dtype=np.bool_)
     unreadable = np.zeros(plan.images, dtype=np.bool_)
     unreadable[sorted(plan.unreadable)] = True

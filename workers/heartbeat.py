@@ -6,7 +6,7 @@ import faulthandler
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -108,6 +108,11 @@ class Heartbeat:
             with self._lock:
                 self._held, self._doing = (), None
 
+    def let_go(self, ids: Collection[str]) -> None:
+        """These leases have come to an end: they are renewed no longer, and their absence is no news."""
+        with self._lock:
+            self._held = tuple(lease for lease in self._held if lease.id not in ids)
+
     def moved(self) -> None:
         """A step is done."""
         now = time.monotonic()
@@ -155,11 +160,13 @@ class Heartbeat:
             images_per_second,
             macs_per_second,
         )
-        news = answer.lost | answer.unwanted
-        if news:
-            log.info("leases_gone", worker=self._worker_id, lost=sorted(answer.lost), unwanted=sorted(answer.unwanted))
-            with self._lock:
-                self._gone |= news
+        with self._lock:
+            # What ended while the answer was under way is gone for a better reason.
+            still_held = {lease.id for lease in self._held}
+            lost, unwanted = answer.lost & still_held, answer.unwanted & still_held
+            self._gone |= lost | unwanted
+        if lost or unwanted:
+            log.info("leases_gone", worker=self._worker_id, lost=sorted(lost), unwanted=sorted(unwanted))
 
     def _run(self) -> None:
         while not self._closed.wait(self._interval):

@@ -178,8 +178,7 @@ class _SliceRun:
             self._context.patiently(lambda: predictions.complete(self._db, self._context.worker_id, finished))
         )
         self._delete_unreferenced([done for done in finished if done.part.id not in completed])
-        for part in parts:
-            del self._open[part.id]
+        self._close(parts)
         fenced = sorted(part.id for part in parts if part.id not in completed)
         self._context.rate.add(len(records) * len(parts), sum(macs), prediction.seconds)
         log.info("parts_done", parts=sorted(completed), fenced=fenced, seconds=round(prediction.seconds, 3))
@@ -215,8 +214,6 @@ class _SliceRun:
 
     def _fail(self, parts: Sequence[LeasedPart], error: Exception) -> None:
         failure = classify(error)
-        for part in parts:
-            self._open.pop(part.id, None)
         log.warning(
             "parts_failed",
             parts=[part.id for part in parts],
@@ -227,7 +224,14 @@ class _SliceRun:
         self._context.patiently(
             lambda: predictions.fail_parts(self._db, parts, failure.code, failure.message, retryable=failure.retryable)
         )
+        self._close(parts)
         leave_if_device_is_broken(error)
+
+    def _close(self, parts: Sequence[LeasedPart]) -> None:
+        """These parts need nothing more, come what may."""
+        for part in parts:
+            del self._open[part.id]
+        self._context.heartbeat.let_go({part.id for part in parts})
 
 
 def _planned_batch(part: LeasedPart) -> int:

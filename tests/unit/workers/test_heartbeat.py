@@ -118,6 +118,16 @@ def test_work_goes_on_while_one_of_its_leases_is_still_held(beating: Beating) ->
         assert not heartbeat.should_stop()
 
 
+def test_what_has_ended_is_no_longer_renewed_nor_missed(beating: Beating) -> None:
+    kept, ended = beating.lease(), beating.lease()
+    heartbeat = beating.heartbeat()
+    with heartbeat.holding(held(kept) + held(ended), "fuses"):
+        leases.release_item(beating.runtime.db, ended)
+        heartbeat.let_go({ended.id})
+        heartbeat.beat()
+        assert heartbeat.gone() == frozenset()
+
+
 def test_a_request_to_stop_reaches_the_work_without_a_database(beating: Beating) -> None:
     heartbeat = beating.heartbeat()
     heartbeat.step()
