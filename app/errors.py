@@ -147,7 +147,7 @@ class NothingToScoreError(ServiceError):
     def __init__(self, images: int, unreadable: int) -> None:
         self.images, self.unreadable = images, unreadable
         super().__init__(
-            f"at least one image is needed to score; of {images}, {unreadable} could not be read and the rest is excluded"
+            f"at least one image is needed to score; of {images}, {unreadable} could not be read, the rest is excluded"
         )
 
 
