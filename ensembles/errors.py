@@ -81,7 +81,7 @@ class EmptyDatasetError(EnsemblesError):
 
     def __init__(self, path: str) -> None:
         self.path = path
-        super().__init__(f"data set {path!r}: at least one image in a class folder is needed; found none")
+        super().__init__(f"data set {path!r}: at least one image is needed; found none")
 
 
 class DatasetFormatError(EnsemblesError):

@@ -261,14 +261,15 @@ def _print_status(evaluation: dict[str, Any]) -> None:
             ("progress", f"{progress['done']:,} of {progress['total']:,} image-views{rate}{eta}"),
             ("data set", f"{evaluation['dataset']} ({evaluation['images']:,} images)"),
             ("protocol", evaluation["protocol_name"] or "custom"),
-            (
-                "checkpoints",
-                ", ".join(
-                    f"{m['checkpoint']} (Q {' '.join(map(str, m['scales']))})" for m in evaluation["checkpoints"]
-                ),
-            ),
+            ("checkpoints", ", ".join(map(_member, evaluation["checkpoints"]))),
         ]
     )
+
+
+def _member(member: dict[str, Any]) -> str:
+    mapping = member["class_mapping"]
+    matched = f"; classes matched by {mapping['by']}" if mapping else ""
+    return f"{member['checkpoint']} (Q {' '.join(map(str, member['scales']))}{matched})"
 
 
 def _write_parquet(rows: list[dict[str, Cell]], output: Path) -> None:

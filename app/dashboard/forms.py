@@ -134,13 +134,13 @@ class CheckpointForm(Form):
 
 
 class DatasetForm(Form):
-    """Register a folder of class folders."""
+    """Register a folder of class folders, or a manifest."""
 
-    labels: ClassVar[Mapping[str, str]] = {"path": "Folder", "name": "Name"}
+    labels: ClassVar[Mapping[str, str]] = {"path": "Folder or manifest", "name": "Name"}
 
     def request(self) -> DatasetRequest | None:
         """What was asked for; None, with problems, where a field is missing."""
-        if not self.require(path="the path of a folder is needed", name="a name is needed"):
+        if not self.require(path="the path of a folder or manifest is needed", name="a name is needed"):
             return None
         return self.read(DatasetRequest, {"path": self["path"].strip(), "name": self["name"].strip()})
 

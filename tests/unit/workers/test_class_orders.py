@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from sqlalchemy import select
 
+from app.cli.main import main
 from app.config import Settings
 from app.db.models import Checkpoint, PredictionPart, PredictionSet
 from app.db.queries import evaluations as queries
 from app.errors import InvalidRequestError
+from app.factory import create_app
 from app.representations.evaluations import EvaluationDocument, ScoreDocument
 from app.representations.requests import CheckpointRequest, DatasetRequest, EvaluationRequest
 from app.runtime import Runtime, build_runtime
@@ -130,6 +133,12 @@ def test_networks_that_number_the_classes_differently_are_scored_and_fused_by_na
     assert (mapped["rotated"].by, mapped["rotated"].moved) == ("names", 3)
     provenance = {member["checkpoint"]: member["class_mapping"] for member in document.provenance["members"]}
     assert provenance == {"straight": None, "rotated": {"by": "names", "moved": 3}}
+
+    page = create_app(runtime).test_client().get(f"/evaluations/{document.id}").text
+    assert page.count("classes matched by names; 3 have another number in it") == 1
+    environment = {"SOFTVOTE_HOME": str(runtime.settings.home), "SOFTVOTE_URL": ""}
+    shown = CliRunner().invoke(main, ["status", document.id], env=environment).stdout
+    assert "straight (Q 34), rotated (Q 34; classes matched by names)" in shown
 
 
 def test_equal_weights_under_other_class_names_share_no_posteriors(runtime: Runtime) -> None:

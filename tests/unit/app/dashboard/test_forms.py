@@ -23,7 +23,7 @@ def test_a_filled_form_is_a_request_and_blank_fields_are_left_to_the_file() -> N
 def test_every_missing_field_is_named_at_once() -> None:
     form = DatasetForm(MultiDict({"path": "  "}))
     assert form.request() is None
-    assert [(p.field, p.label) for p in form.problems] == [("path", "Folder"), ("name", "Name")]
+    assert [(p.field, p.label) for p in form.problems] == [("path", "Folder or manifest"), ("name", "Name")]
 
 
 def test_what_pydantic_refuses_stands_beside_its_field() -> None:
