@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import or_, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session, defer, joinedload, selectinload
 
 from app.db.models import LIVE_STATUSES, Checkpoint, Dataset, Evaluation, EvaluationMember, Score
@@ -243,9 +243,18 @@ def _summaries(session: Session, rows: Sequence[Evaluation]) -> list[EvaluationS
 
 def _final_errors(session: Session, ids: Sequence[str]) -> dict[tuple[str, str], float]:
     """By (evaluation, metric) the last row's value: the ensemble's, or the only checkpoint's over all its views."""
-    rows = (
-        select(Score.evaluation_id, Score.metric, Score.value)
-        .where(Score.evaluation_id.in_(ids), Score.metric.in_(["top1_error", "top5_error"]))
-        .order_by(Score.position)
+    # The last position first: it and the evaluation name three rows, where a filter by metric alone names thousands.
+    last = (
+        select(Score.evaluation_id, func.max(Score.position).label("position"))
+        .where(Score.evaluation_id.in_(ids))
+        .group_by(Score.evaluation_id)
+        .subquery()
     )
-    return {(evaluation_id, metric): value for evaluation_id, metric, value in session.execute(rows)}
+    rows = select(Score.evaluation_id, Score.metric, Score.value).join(
+        last, and_(Score.evaluation_id == last.c.evaluation_id, Score.position == last.c.position)
+    )
+    return {
+        (evaluation_id, metric): value
+        for evaluation_id, metric, value in session.execute(rows)
+        if metric in ("top1_error", "top5_error")
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.db.conditions import is_any
@@ -14,6 +14,8 @@ from app.representations.overview import BestDocument, BestScore
 
 #: How many live evaluations the first page shows.
 _RUNNING = 20
+#: Evaluations of one data set whose scores are looked through one by one.
+_FEW = 100
 
 
 def best(session: Session) -> list[BestDocument]:
@@ -48,17 +50,23 @@ def running(session: Session) -> list[EvaluationDocument]:
 
 def _best(session: Session, dataset: Dataset, subject: str) -> BestScore | None:
     """An evaluation of some images only is no rival of one of all."""
-    lowest = (
-        select(Score)
-        .join(Evaluation, Evaluation.id == Score.evaluation_id)
-        .where(
-            Score.metric == "top1_error",
-            Score.subject == subject,
-            Evaluation.dataset_id == dataset.id,
-            Evaluation.images == dataset.images,
-        )
-        .order_by(Score.value, Score.id)
-        .limit(1)
+    of_all_images = select(Evaluation.id).where(
+        Evaluation.dataset_id == dataset.id,
+        Evaluation.images == dataset.images,
+        Evaluation.status == EvaluationStatus.SUCCEEDED,
     )
-    row = session.scalars(lowest).one_or_none()
+    rivals = session.scalars(of_all_images.limit(_FEW + 1)).all()
+    if len(rivals) > _FEW:
+        # From the lowest error of all data sets upwards: one of so many comes soon.
+        lowest = select(Score).where(Score.metric == "top1_error", Score.subject == subject)
+        lowest = lowest.where(of_all_images.where(Evaluation.id == Score.evaluation_id).exists())
+    else:
+        # That walk would pass every score there is before it meets one of so few. The expressions keep the
+        # database from taking it all the same.
+        lowest = select(Score).where(
+            Score.evaluation_id.in_(rivals),
+            func.coalesce(Score.metric, "") == "top1_error",
+            func.coalesce(Score.subject, "") == subject,
+        )
+    row = session.scalars(lowest.order_by(Score.value, Score.id).limit(1)).one_or_none()
     return None if row is None else BestScore(evaluation=row.evaluation_id, score=score_document(row))
