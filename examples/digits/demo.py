@@ -28,6 +28,8 @@ HERE = Path(__file__).parent
 DATASET = "digits"
 #: What is evaluated, in order: titles, checkpoints, protocols (scale steps of 4 px: the paper's 32 belong to crop 224).
 PLAN: Json = json.loads((HERE / "demo.json").read_text(encoding="utf-8"))
+#: Narrow networks gain nothing from several threads, so each CPU gets a worker.
+WORKERS = min(4, len(os.sched_getaffinity(0)))
 START_SECONDS, WORK_SECONDS = 60, 600
 
 
@@ -65,7 +67,7 @@ def service(home: Path) -> Iterator[str]:
     print(f"Starting web, worker and scheduler (data in {home}, log in {log}) ...", flush=True)
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [Path(sys.executable).with_name("softvote"), "up", "--bind", bind],
+            [Path(sys.executable).with_name("softvote"), "up", "--bind", bind, "--workers", str(WORKERS)],
             env=environment,
             stdout=output,
             stderr=output,
