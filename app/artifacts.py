@@ -35,7 +35,7 @@ class StoredArtifact:
 
 
 class ArtifactStore:
-    """A folder of immutable files addressed by relative keys such as `datasets/<fingerprint>.json`."""
+    """A folder of immutable files addressed by relative keys such as `datasets/<sha256>.json`."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
