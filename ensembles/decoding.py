@@ -37,7 +37,6 @@ _FAULTS_OF_THE_PATH = frozenset(
 )
 _Result = TypeVar("_Result")
 
-_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 _ORIENTATION_TAG = 0x0112
 _Transpose = Image.Transpose
 #: EXIF orientation -> (what makes the stored pixels upright, what undoes it).
@@ -159,9 +158,9 @@ def _check_header(image: Image.Image, data: bytes, image_id: str) -> None:
     if max(width, height) > MAX_IMAGE_SIDE:
         rule = f"an image has at most {MAX_IMAGE_SIDE:,} px a side; this one has {width} x {height}"
         raise UnreadableImageError(image_id, rule)
-    # Byte 24 of a PNG is its bit depth; Pillow's mode shows it for greyscale only.
-    if image.mode not in _MODES or (image.format == "PNG" and data[24] > 8):
-        raise UnreadableImageError(image_id, f"more than 8 bits a channel are not supported (mode {image.mode})")
+    # Of the four formats only PNG has deeper pixels. Byte 24 is its bit depth; Pillow's mode shows it for grey alone.
+    if image.format == "PNG" and data[24] > 8:
+        raise UnreadableImageError(image_id, f"more than 8 bits a channel are not supported; this one has {data[24]}")
 
 
 def _too_many_pixels() -> str:

@@ -128,8 +128,22 @@ def test_no_batch_is_larger_than_asked_nor_leaves_its_aligned_block(tmp_path: Pa
         batches.clear()
         predict([network], images, [view], max_batch=30)
         assert batches == [30, 30, 4, 30, 7]
+        batches.clear()
+        predict([network], images, [CROPS], max_batch=7, stop=2)
+        assert batches == [7, 7, 4, 7, 7, 4]
     finally:
         hook.remove()
+
+
+def test_a_small_block_keeps_its_borders_in_the_company_of_a_large_one(tmp_path: Path, network: LoadedNetwork) -> None:
+    images = write_images(tmp_path, 34, [(40, 40)])
+    costly = tiny_network("costly", configuration="B", width=1 / 4)
+    view = ViewSpec("dense", 256, hflip=False)
+    assert block_size(costly.architecture, view) == 32
+    batches: list[int] = []
+    costly.network.features[0].register_forward_pre_hook(lambda _, inputs: batches.append(len(inputs[0])))
+    predict([network, costly], images, [[DENSE], [view]], start=30)
+    assert batches == [2, 2]
 
 
 def test_long_strips_share_a_batch_only_up_to_the_pixels_one_image_may_have(
