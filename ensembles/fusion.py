@@ -1,4 +1,4 @@
-"""Soft voting: the mean of posteriors, over the members of an ensemble and over the views of one checkpoint.
+"""Soft voting: means of posteriors, over the members of an ensemble and over the views of one checkpoint.
 
 Every function works row by row, so a caller may pass row blocks of memory maps and never hold whole prediction sets.
 """
@@ -42,6 +42,43 @@ def average_probs(
     if not np.isfinite(total).all():
         _raise_non_finite(arrays)
     return np.divide(total, sum(shares), out=total)
+
+
+def geometric_probs(
+    members: Sequence[NDArray[np.floating[Any]]], weights: Sequence[float] | None = None
+) -> NDArray[np.float64]:
+    """The normalised (weighted) geometric mean of M members' posteriors, the log pool: softmax of their mean logits.
+
+    A zero vetoes its class. Where every class is vetoed by some member, the classes that the least weight of members
+    vetoes share the posterior, by the product of what the others say of them.
+
+    Args:
+        members: M arrays (N, K) of one shape; row n is the same image in all of them, and no row is unreadable.
+        weights: one finite number >= 0 a member, of any sum above 0; None means equal.
+
+    Returns:
+        (N, K) float64; rows sum to 1.
+
+    Raises:
+        SpecError: no member, unequal shapes, or weights that break their rule.
+        NonFiniteProbsError: a member holds NaN or infinity, also where its weight is 0.
+    """
+    arrays = _checked_members(members)
+    shares = [1.0] * len(arrays) if weights is None else _relative_weights(weights, len(arrays))
+    logs = np.zeros(arrays[0].shape, dtype=np.float64)
+    vetoes = np.zeros(arrays[0].shape, dtype=np.float64)
+    for share, probs in zip(shares, arrays, strict=True):
+        if not np.isfinite(probs).all():
+            _raise_non_finite(arrays)
+        zero = probs <= 0
+        # Zeros are counted, never logged: minus infinity less minus infinity would be no number.
+        logs += share / sum(shares) * np.log(np.where(zero, 1.0, probs), dtype=np.float64)
+        vetoes += share * zero
+    logs[vetoes > vetoes.min(axis=1, keepdims=True)] = -np.inf
+    logs -= logs.max(axis=1, keepdims=True)
+    pooled: NDArray[np.float64] = np.exp(logs)
+    pooled /= pooled.sum(axis=1, keepdims=True)
+    return pooled
 
 
 def combine_views(views: Sequence[ViewSpec], probs: Sequence[NDArray[np.floating[Any]]]) -> NDArray[np.float64]:

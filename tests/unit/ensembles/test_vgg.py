@@ -212,6 +212,22 @@ def test_lrn_is_the_paper_s_with_alpha_not_divided_by_the_window() -> None:
     assert all(math.isclose(value, want, abs_tol=5e-7) for value, want in zip(values, expected, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"alpha": 1e-4, "k": 1}, [9.955235, 9.940416, 9.925651, 9.940416, 9.955235]),  # Caffe's defaults
+        (
+            {"alpha": 1e-4, "k": 2},
+            [5.932692, 5.928260, 5.923835, 5.928260, 5.932692],
+        ),  # the paper's alpha, divided by 5
+    ],
+)
+def test_the_forms_of_lrn_that_divide_alpha_give_other_values(options: dict[str, float], expected: list[float]) -> None:
+    layer = torch.nn.LocalResponseNorm(5, beta=0.75, **options)
+    values = layer(torch.full((1, 5, 1, 1), 10.0, dtype=torch.float64)).flatten().tolist()
+    assert all(math.isclose(value, want, abs_tol=1e-6) for value, want in zip(values, expected, strict=True))
+
+
 def test_lrn_follows_the_first_relu_only() -> None:
     features = VGG(Architecture("A-LRN", batch_norm=True, width=0.1)).features
     names = [type(module).__name__ for module in features]
