@@ -121,20 +121,28 @@ class LaunchForm(Form):
 
     def request(self) -> EvaluationRequest | None:
         """What was asked for; None, with problems, where the fields alone say no."""
+        asked = self.draft()
+        return None if self.problems else asked
+
+    def draft(self) -> EvaluationRequest | None:
+        """The same with defaults in place of fields that cannot be read, so that the rest can be checked meanwhile.
+
+        None without a data set or checkpoints.
+        """
         body = {
             "dataset": self["dataset"],
             "checkpoints": self.ticked,
             "protocol": self._protocol() if self.protocol == CUSTOM else self.protocol,
             "fusion": {"rule": "mean", "weights": self._weights()},
-            "limit": self._whole_number("limit", "a whole number of at least 1, or nothing for every image"),
+            "limit": self._whole_number("limit", "a whole number of at least 1, or nothing for every image", low=1),
             "force": self["force"] == "true",
-            "priority": self._whole_number("priority", "a whole number from 0 to 9", empty=5),
-            "unreadable": self["unreadable"] or "fail",
+            "priority": self._whole_number("priority", "a whole number from 0 to 9", high=9, fallback=5),
+            "unreadable": "skip" if self["unreadable"] == "skip" else "fail",
         }
         self.require(dataset="choose a data set")
         if not self.ticked:
             self.add("checkpoints", "tick at least one checkpoint")
-        return None if self.problems else self.read(EvaluationRequest, body)
+        return self.read(EvaluationRequest, body) if self["dataset"] and self.ticked else None
 
     def submission_key(self, body: EvaluationRequest) -> str | None:
         """The Idempotency-Key: a double click starts one evaluation, the form edited after going back another."""
@@ -148,15 +156,17 @@ class LaunchForm(Form):
         found = head == "checkpoints" and position.isdecimal() and int(position) < len(self.ticked)
         return int(position) if found else None
 
-    def _whole_number(self, name: str, rule: str, empty: int | None = None) -> int | None:
+    def _whole_number(
+        self, name: str, rule: str, *, low: int = 0, high: int = 10**9, fallback: int | None = None
+    ) -> int | None:
+        """The number in a field; `fallback` where it is empty or, with a problem, where it breaks the rule."""
         text = self[name].strip()
-        if not text:
-            return empty
         number = _number(text)
-        if number is None:
+        if number is not None and low <= number <= high:
+            return number
+        if text:
             self.add(name, f"{rule}; got {text[:80]!r}")
-            return empty
-        return number
+        return fallback
 
     def _weights(self) -> list[float] | None:
         """One a ticked checkpoint; None where no weight was typed, so that the request stays the plain mean."""
@@ -174,8 +184,7 @@ class LaunchForm(Form):
     def _protocol(self) -> dict[str, Any]:
         """The custom fields that differ from the defaults."""
         given: dict[str, Any] = {"scales": self._scales()}
-        step = self._whole_number("protocol.scale_step", "a whole number of px", empty=32)
-        given["scale_step"] = step
+        given["scale_step"] = self._whole_number("protocol.scale_step", "a whole number of px", fallback=32)
         for choice in CHOICES:
             text = self[f"protocol.{choice.name}"] or choice.values[0][0]
             given[choice.name] = _typed(choice.name, text)

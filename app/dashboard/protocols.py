@@ -105,7 +105,7 @@ def _rows(value: Any, name: str) -> Iterator[tuple[str, str]]:
         for key, inner in value.items():
             yield from _rows(inner, f"{name}.{key}" if name else str(key))
     elif isinstance(value, list) and any(isinstance(inner, Mapping | list) for inner in value):
-        for position, inner in enumerate(value):
-            yield from _rows(inner, f"{name}.{position}")
+        for position, inner in enumerate(value, start=1):
+            yield from _rows(inner, f"{name}.{position}" if len(value) > 1 else name)
     else:
         yield name, text(value)

@@ -70,8 +70,9 @@ def _page(form: launch.LaunchForm, *, show_problems: bool) -> str:
             d for d in datasets.list_page(session, cursor=None, limit=MAX_LISTED).items if d.state == "ready"
         ]
         known_checkpoints = checkpoints.list_page(session, cursor=None, limit=MAX_LISTED)
-        body = form.request()
+        body = form.draft()
         planned = body and _plan(session, form, body)
+    ready = None if form.problems else body
     return render_template(
         "dashboard/launch.html",
         form=form,
@@ -83,9 +84,9 @@ def _page(form: launch.LaunchForm, *, show_problems: bool) -> str:
         presets=PRESET_SUMMARIES,
         choices=launch.CHOICES,
         scale_rules=launch.SCALE_RULES,
-        plan=planned,
-        curl=body and commands.curl_command(body, request.host_url.rstrip("/")),
-        cli=body and commands.cli_command(body),
+        plan=planned if ready else None,
+        curl=ready and commands.curl_command(ready, request.host_url.rstrip("/")),
+        cli=ready and commands.cli_command(ready),
         submission=form["submission"] or secrets.token_urlsafe(12),
     )
 

@@ -48,6 +48,7 @@ def test_every_problem_is_shown_beside_its_field_and_the_input_is_kept(browser: 
         checkpoint=["digits-a", "flowers"],
         protocol="vgg-multi-scale-dense",
         limit="17",
+        priority="99",
         **{"weight.digits-a": "3"},
     )
     html = response.get_data(as_text=True)
@@ -55,6 +56,7 @@ def test_every_problem_is_shown_beside_its_field_and_the_input_is_kept(browser: 
     assert count_of(digits) == 0
     assert 'id="problem-checkpoints.1"' in html
     assert 'id="problem-protocol"' in html
+    assert 'id="problem-priority"' in html
     assert "a checkpoint with the 10 classes of data set" in html
     assert "since no training scale is recorded for checkpoint" in html
     assert re.search(r'name="limit" value="17"', html)

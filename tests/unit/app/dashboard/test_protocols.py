@@ -18,11 +18,19 @@ def test_a_field_that_the_page_does_not_know_is_shown_under_its_own_name() -> No
 
 
 def test_nested_provenance_becomes_dotted_rows() -> None:
-    value = {"versions": {"torch": "2"}, "devices": ["cpu", "cuda:0"], "parts": [{"id": "a"}], "commit": None}
+    value = {
+        "versions": {"torch": "2"},
+        "devices": ["cpu", "cuda:0"],
+        "parts": [{"id": "a"}, {"id": "b"}],
+        "one": [{"k": 1}],
+        "commit": None,
+    }
     assert flatten(value) == [
         ("versions.torch", "2"),
         ("devices", "cpu, cuda:0"),
-        ("parts.0.id", "a"),
+        ("parts.1.id", "a"),
+        ("parts.2.id", "b"),
+        ("one.k", "1"),
         ("commit", "none"),
     ]
 
