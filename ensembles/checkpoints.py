@@ -28,6 +28,7 @@ from ensembles.scales import TrainingScale
 from ensembles.specs import Preprocessing
 from ensembles.tensor_files import file_sha256, read_tensors, strip_prefixes
 from ensembles.vgg import VGG
+from ensembles.weight_layouts import in_torchvision_layout
 
 __all__ = [
     "Checkpoint",
@@ -101,7 +102,7 @@ def recognise(tensors: Mapping[str, Tensor]) -> Architecture:
     Raises:
         CheckpointUnrecognisedError: none fits exactly.
     """
-    return recognise_shapes(_shapes(strip_prefixes(tensors)))
+    return recognise_shapes(_shapes(in_torchvision_layout(strip_prefixes(tensors))))
 
 
 def load_network(checkpoint: Checkpoint) -> VGG:

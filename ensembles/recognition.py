@@ -14,7 +14,10 @@ Shapes = Mapping[str, tuple[int, ...]]
 #: One learned layer of the features: its index, and its kernel's side (None for batch normalisation).
 _Signature = frozenset[tuple[str, int | None]]
 
-_EXPECTED = f"a network of table 1 ({', '.join(CONFIGURATIONS)}), with or without batch norm, in torchvision's names"
+_EXPECTED = (
+    f"a network of table 1 ({', '.join(CONFIGURATIONS)}), with or without batch norm, in torchvision's, timm's or "
+    "Caffe's names"
+)
 _LISTED = 4
 _LONGEST_NAME = 60
 

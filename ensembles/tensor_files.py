@@ -18,13 +18,18 @@ from ensembles.errors import (
     NonFiniteWeightsError,
 )
 from ensembles.torch_archive import check_zip, foreign_globals, is_zip
+from ensembles.weight_layouts import in_torchvision_layout
 
 #: Fifteen times VGG-19, or one with optimiser state in float64.
 MAX_FILE_BYTES = 8 * 2**30
 
 _WEIGHT_TYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-#: Where training scripts put the state dict beside their optimiser's; the outer ones first.
-_WRAPPER_KEYS = ("model", "model_state_dict", "state_dict")
+#: Where training scripts put the state dict beside their optimiser's. The running average of the weights goes first:
+#: it is what timm and torchvision report the accuracy of.
+_WRAPPER_KEYS = ("state_dict_ema", "model_ema", "ema", "model", "model_state_dict", "state_dict")
+_MOST_WRAPPERS = 3
+#: Counts the updates of torch's AveragedModel, beside the weights that it averages.
+_AVERAGE_COUNTER = "n_averaged"
 #: DataParallel, around the network or (as in PyTorch's ImageNet example) around the features, and torch.compile.
 _PREFIXES = (("", "_orig_mod."), ("", "module."), ("", "_orig_mod."), ("features.", "module."))
 
@@ -38,7 +43,8 @@ def file_sha256(path: str | Path) -> str:
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
     """Read a state dict from `.safetensors`, or from `.pth` or `.pt` through torch's weights-only unpickler.
 
-    Wrapper keys and prefixes of training scripts are taken off. The tensors have memory of their own: a later change
+    Wrapper keys and prefixes of training scripts are taken off, and VGG weights in timm's or Caffe's names get
+    torchvision's. The tensors have memory of their own: a later change
     to the file cannot reach them.
 
     Returns:
@@ -67,7 +73,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     weights = {name: _in_float32(tensor) for name, tensor in tensors.items()}
     for name, tensor in weights.items():
         _check_finite(name, tensor)
-    return strip_prefixes(weights)
+    return in_torchvision_layout(strip_prefixes(weights))
 
 
 def strip_prefixes(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -118,16 +124,18 @@ _READERS: dict[str, Callable[[Path], Mapping[str, Tensor]]] = {
 
 
 def _state_dict(content: object) -> Mapping[str, Tensor]:
-    for key in _WRAPPER_KEYS:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
+    for _ in range(_MOST_WRAPPERS):
+        if isinstance(content, Mapping):
+            inner = (content[key] for key in _WRAPPER_KEYS if isinstance(content.get(key), Mapping))
+            content = next(inner, content)
     if not isinstance(content, Mapping):
         raise CheckpointUnrecognisedError(f"a {type(content).__name__}", "a mapping of names to tensors")
-    for name, value in content.items():
+    tensors = {name: value for name, value in content.items() if name != _AVERAGE_COUNTER}
+    for name, value in tensors.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             seen = f"a {type(value).__name__} under {str(name)[:60]!r}"
             raise CheckpointUnrecognisedError(seen, "a mapping of names to tensors")
-    return content
+    return tensors
 
 
 def _check_plain(path: Path, name: str, tensor: Tensor) -> None:

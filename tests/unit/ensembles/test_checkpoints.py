@@ -164,6 +164,20 @@ def test_a_training_script_s_wrapper_is_taken_off(keys: tuple[str, ...], tmp_pat
     assert recognise(read_tensors(tmp_path / "d.pth")) == saved.architecture
 
 
+@pytest.mark.parametrize("average", ["state_dict_ema", "model_ema", "ema"])
+def test_a_running_average_of_the_weights_goes_before_the_weights(average: str, tmp_path: Path) -> None:
+    last = network()
+    averaged = torch.optim.swa_utils.AveragedModel(last, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.5))
+    before = last.classifier[6].bias.detach().clone()
+    averaged.update_parameters(last)
+    with torch.no_grad():
+        last.classifier[6].bias.add_(1)
+    averaged.update_parameters(last)
+    torch.save({"model": last.state_dict(), average: averaged.state_dict()}, tmp_path / "d.pth")
+    loaded = load_network(registered(tmp_path / "d.pth", last.architecture))
+    torch.testing.assert_close(loaded.classifier[6].bias, before + 0.5)
+
+
 def test_metadata_reads_back_and_is_empty_where_there_is_none(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "with.safetensors", network(), METADATA)
     save_checkpoint(tmp_path / "without.safetensors", network())
