@@ -100,8 +100,7 @@ def brier_scores(probs: NDArray[np.floating[Any]], labels: NDArray[np.integer[An
 
 def brier_from(squares: NDArray[np.float64], own: NDArray[np.float64]) -> NDArray[np.float64]:
     """`brier_scores` from the rows' `sums_of_squares` and the posteriors of their labels, both (N,)."""
-    # Rounding may leave a perfect answer a little below 0.
-    return np.maximum(squares - 2 * own + 1, 0.0)
+    return squares - 2 * own + 1
 
 
 def brier_score(probs: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> float:
