@@ -358,6 +358,29 @@ class Score(Base):
     n_unreadable: Mapped[int] = mapped_column(default=0)
 
 
+class EvaluationOutcomes(Base):
+    """Where the per-image outcomes of a member or of the ensemble lie: what comparisons read instead of posteriors."""
+
+    __tablename__ = "evaluation_outcomes"
+    __table_args__ = (
+        UniqueConstraint("evaluation_id", "member_position"),
+        ForeignKeyConstraint(
+            ["evaluation_id", "member_position"],
+            ["evaluation_members.evaluation_id", "evaluation_members.position"],
+            name="fk_evaluation_outcomes_member",
+        ),
+    )
+
+    evaluation_id: Mapped[str] = mapped_column(ForeignKey("evaluations.id"), primary_key=True)
+    # That of the scores of the same posteriors.
+    position: Mapped[int] = mapped_column(primary_key=True)
+    # None: the ensemble.
+    member_position: Mapped[int | None]
+    artifact: Mapped[str]
+    sha256: Mapped[str] = mapped_column(String(64))
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+
+
 class Worker(Base):
     """One worker process, from its start to its end."""
 
