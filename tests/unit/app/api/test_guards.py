@@ -1,3 +1,5 @@
+from io import BytesIO
+
 import pytest
 from flask.testing import FlaskClient
 
@@ -82,6 +84,14 @@ def test_json_inside_a_json_string_is_not_unwrapped(client: FlaskClient) -> None
 
 def test_a_body_above_the_cap_is_refused(client: FlaskClient) -> None:
     response = client.post(URL, data=b'{"a":"' + b"a" * MAX_BODY_BYTES + b'"}', content_type=JSON)
+    assert (response.status_code, response.json["code"]) == (413, "body_too_large")
+
+
+def test_a_body_above_the_cap_that_comes_in_chunks_is_refused(client: FlaskClient) -> None:
+    # Valid up to the cap, where it would be cut.
+    body = b'{"dataset": "d", "checkpoints": ["c"]}'.ljust(MAX_BODY_BYTES) + b"more"
+    chunked = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
+    response = client.post(URL, input_stream=BytesIO(body), content_type=JSON, environ_overrides=chunked)
     assert (response.status_code, response.json["code"]) == (413, "body_too_large")
 
 
