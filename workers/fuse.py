@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
+from sqlalchemy import select
 
-from app.errors import ArtifactDamagedError, NothingToScoreError
-from app.services import evaluations, predictions
+from app.db.models import EvaluationOutcomes
+from app.errors import ArtifactDamagedError, LeaseLostError, NothingToScoreError, StorageFullError
+from app.services import evaluations, outcomes, predictions
 from app.services.leases import ItemLease
+from app.services.outcomes import NewOutcomes
 from ensembles.datasets import DatasetIndex
 from ensembles.predictions import PosteriorPart, PosteriorParts
 from workers.context import WorkerContext
@@ -29,6 +33,7 @@ def fuse_evaluation(context: WorkerContext, item: ItemLease) -> None:
         NothingToScoreError: every image was excluded or unreadable.
         StoppedError: the worker was asked to stop, or the evaluation was cancelled.
         LeaseLostError: another worker has taken over, or the evaluation was cancelled.
+        StorageFullError: no room for the outcomes; nothing is left behind.
     """
     runtime = context.runtime
     with runtime.db.read() as session:
@@ -44,7 +49,7 @@ def fuse_evaluation(context: WorkerContext, item: ItemLease) -> None:
     kept, n_unreadable = _kept_images(plan, index)
     if not kept.any():
         raise NothingToScoreError(plan.images, int(n_unreadable))
-    scores = score_members(
+    scored = score_members(
         [
             ScoredMember(member.checkpoint, member.weight, tuple(_scored(context, view) for view in member.views))
             for member in plan.members
@@ -59,7 +64,27 @@ def fuse_evaluation(context: WorkerContext, item: ItemLease) -> None:
         "fused_with": _versions(),
         "n_excluded": plan.images - n_unreadable - int(kept.sum()),
     }
-    context.patiently(lambda: evaluations.succeed(runtime.db, item, scores, provenance))
+    stored: list[NewOutcomes] = []
+    try:
+        for subject in scored.outcomes:
+            key = f"outcomes/{item.id}-{item.token}-{subject.position}.npy"
+            artifact = outcomes.store(runtime.artifacts, key, np.flatnonzero(kept), subject.outcomes)
+            stored.append(NewOutcomes(subject.position, subject.member, artifact))
+        context.patiently(lambda: evaluations.succeed(runtime.db, item, scored.scores, provenance, stored))
+    except (LeaseLostError, StorageFullError):
+        _delete_unreferenced(context, item, stored)
+        raise
+
+
+def _delete_unreferenced(context: WorkerContext, item: ItemLease, stored: Sequence[NewOutcomes]) -> None:
+    """Remove outcomes that no row names: one does where only the answer of the database was lost on the way."""
+    runtime = context.runtime
+    with runtime.db.read() as session:
+        of_evaluation = EvaluationOutcomes.evaluation_id == item.evaluation_id
+        in_use = set(session.scalars(select(EvaluationOutcomes.artifact).where(of_evaluation)))
+    for one in stored:
+        if one.artifact.key not in in_use:
+            runtime.artifacts.delete(one.artifact.key)
 
 
 def _damaged_parts(context: WorkerContext, plan: FusionPlan) -> dict[str, str]:

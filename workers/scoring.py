@@ -1,4 +1,7 @@
-"""Scores of an evaluation from its posteriors, block by block: never more than a few thousand rows in memory."""
+"""Scores of an evaluation from its posteriors, block by block: never more than a few thousand rows in memory.
+
+Of members and the ensemble the outcome of each image is kept too: a few numbers each, which comparisons read.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from numpy.typing import NDArray
 
 from app.services.evaluations import NewScore
 from ensembles.fusion import average_probs
-from ensembles.metrics import negative_log_likelihoods, top_k_errors
+from ensembles.outcomes import ImageOutcomes, score_images
 from ensembles.predictions import PosteriorParts
 from ensembles.specs import ViewSpec
 from ensembles.statistics import wilson_interval
@@ -48,21 +51,49 @@ class ScoredMember:
         return [scored.view.scale for scored in self.views if scored.view.mode == mode]
 
 
+@dataclass(frozen=True, eq=False)
+class SubjectOutcomes:
+    """How each image was answered by a member over all its views, or by the ensemble.
+
+    Attributes:
+        position: of its row of scores.
+        member: its position among the members; None for the ensemble.
+        outcomes: of the images that were scored, in canonical order.
+    """
+
+    position: int
+    member: int | None
+    outcomes: ImageOutcomes
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredEvaluation:
+    """Every score, and the outcomes of every member and the ensemble."""
+
+    scores: list[NewScore]
+    outcomes: list[SubjectOutcomes]
+
+
 @dataclass
 class _Row:
-    """One row of the table of scores while it is being counted."""
+    """One row of the table of scores while it is being counted; `keeps` the outcomes of each image, or only sums."""
 
     subject: str
     subject_name: str
     members: list[dict[str, Any]]
+    keeps: bool = False
     top1_errors: int = 0
     top5_errors: int = 0
     nll: list[NDArray[np.float64]] = field(default_factory=list)
+    outcomes: list[ImageOutcomes] = field(default_factory=list)
 
     def count(self, probs: Block, labels: NDArray[np.int64]) -> None:
-        self.top1_errors += int(top_k_errors(probs, labels, 1).sum())
-        self.top5_errors += int(top_k_errors(probs, labels, 5).sum())
-        self.nll.append(negative_log_likelihoods(probs, labels))
+        outcomes = score_images(probs, labels)
+        self.top1_errors += int(outcomes.wrong(1).sum())
+        self.top5_errors += int(outcomes.wrong(5).sum())
+        self.nll.append(outcomes.negative_log_likelihoods())
+        if self.keeps:
+            self.outcomes.append(outcomes)
 
     def scores(self, position: int, n: int, n_unreadable: int) -> Iterator[NewScore]:
         nll = float(np.concatenate(self.nll).mean())
@@ -116,6 +147,14 @@ class ScoreTable:
         ]
         contents = [_content(member) for member in members]
         self._ensemble = _Row("ensemble", "ensemble", contents) if len(members) > 1 else None
+        # The row that is about all views of a member: the last that was not left out.
+        self._whole = [
+            checkpoint or next(iter(modes.values()), views[-1])
+            for views, modes, checkpoint in zip(self._views, self._modes, self._checkpoints, strict=True)
+        ]
+        for row in (*self._whole, self._ensemble):
+            if row is not None:
+                row.keeps = True
 
     def count(self, blocks: Sequence[Sequence[Block]], labels: NDArray[np.int64]) -> None:
         """Add images.
@@ -149,10 +188,24 @@ class ScoreTable:
             n: images counted, at least 1.
             n_unreadable: images left out because they could not be read.
         """
+        return [score for position, row in enumerate(self._rows()) for score in row.scores(position, n, n_unreadable)]
+
+    def outcomes(self) -> list[SubjectOutcomes]:
+        """Of each member, and of the ensemble where there is one, on the images that were counted, at least one."""
+        position_of = {id(row): position for position, row in enumerate(self._rows())}
+        subjects: list[tuple[int | None, _Row]] = list(enumerate(self._whole))
+        if self._ensemble is not None:
+            subjects.append((None, self._ensemble))
+        return [
+            SubjectOutcomes(position_of[id(row)], member, ImageOutcomes.concatenate(row.outcomes))
+            for member, row in subjects
+        ]
+
+    def _rows(self) -> list[_Row]:
+        """In the order of their positions."""
         rows = [row for views in self._views for row in views]
         rows += [row for modes in self._modes for row in modes.values()]
-        rows += [row for row in (*self._checkpoints, self._ensemble) if row is not None]
-        return [score for position, row in enumerate(rows) for score in row.scores(position, n, n_unreadable)]
+        return rows + [row for row in (*self._checkpoints, self._ensemble) if row is not None]
 
 
 def score_members(
@@ -161,7 +214,7 @@ def score_members(
     kept: NDArray[np.bool_],
     n_unreadable: int,
     progress: Callable[[], None],
-) -> list[NewScore]:
+) -> ScoredEvaluation:
     """Fuse and score the first N images.
 
     Args:
@@ -173,8 +226,8 @@ def score_members(
     """
     table = ScoreTable(members)
     views = [scored for member in members for scored in member.views]
-    # Each view's block, and on the way up one mean for each mode, member and the ensemble.
-    row_bytes = 8 * views[0].posteriors.classes * (2 * len(views) + len(members) + 1)
+    # Each view's block, on the way up one mean for each mode, member and the ensemble, and two copies while scoring.
+    row_bytes = 8 * views[0].posteriors.classes * (2 * len(views) + len(members) + 3)
     rows = max(1, min(4096, _BLOCK_BYTES // row_bytes))
     streams = [[scored.posteriors.blocks(rows, len(labels)) for scored in member.views] for member in members]
     for start in range(0, len(labels), rows):
@@ -183,7 +236,7 @@ def score_members(
         if keep.any():
             table.count(blocks, labels[start : start + rows][keep])
         progress()
-    return table.scores(int(kept.sum()), n_unreadable)
+    return ScoredEvaluation(table.scores(int(kept.sum()), n_unreadable), table.outcomes())
 
 
 def _checkpoint_row(member: ScoredMember, scales: list[int], mode: str) -> _Row:

@@ -17,6 +17,7 @@ from app.db.models import (
     Checkpoint,
     Dataset,
     Evaluation,
+    EvaluationOutcomes,
     EvaluationSet,
     EvaluationStatus,
     Score,
@@ -28,6 +29,7 @@ from app.errors import IdempotencyConflictError, LeaseLostError, NotFoundError, 
 from app.representations.requests import EvaluationRequest
 from app.services import events, leases, planning, prediction_sets, verdicts
 from app.services.leases import ItemLease
+from app.services.outcomes import NewOutcomes
 from app.services.verdicts import Verdict
 from ensembles.canonical import digest
 
@@ -167,8 +169,21 @@ def advance_ready(db: Database, set_ids: Collection[str] | None = None) -> list[
         return [evaluation_id for evaluation_id in candidates if _conclude(session, evaluation_id)]
 
 
-def succeed(db: Database, lease: ItemLease, scores: Sequence[NewScore], provenance: dict[str, Any]) -> None:
+def succeed(
+    db: Database,
+    lease: ItemLease,
+    scores: Sequence[NewScore],
+    provenance: dict[str, Any],
+    outcomes: Sequence[NewOutcomes] = (),
+) -> None:
     """End an evaluation with its scores.
+
+    Args:
+        db: the database.
+        lease: of its fuse item.
+        scores: all of them.
+        provenance: where they come from.
+        outcomes: stored per-image outcomes of its members and the ensemble.
 
     Raises:
         LeaseLostError: the item is no longer this lease's, or the evaluation was cancelled; nothing changed.
@@ -179,6 +194,17 @@ def succeed(db: Database, lease: ItemLease, scores: Sequence[NewScore], provenan
         if not changed(session, update(Evaluation).where(*fusing).values(**ended)):
             raise LeaseLostError("item", lease.id, lease.token)
         session.add_all(Score(evaluation_id=lease.evaluation_id, **asdict(score)) for score in scores)
+        session.add_all(
+            EvaluationOutcomes(
+                evaluation_id=lease.evaluation_id,
+                position=one.position,
+                member_position=one.member_position,
+                artifact=one.artifact.key,
+                sha256=one.artifact.sha256,
+                size_bytes=one.artifact.size_bytes,
+            )
+            for one in outcomes
+        )
         events.record(session, "evaluation_succeeded", evaluation_id=lease.evaluation_id)
 
 

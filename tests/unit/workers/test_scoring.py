@@ -56,7 +56,7 @@ def stored(tmp_path: Path) -> Stored:
 
 
 def scores_of(*members: ScoredMember, kept: NDArray[np.bool_] = ALL, n_unreadable: int = 0) -> list[NewScore]:
-    return score_members(members, LABELS, kept, n_unreadable, lambda: None)
+    return score_members(members, LABELS, kept, n_unreadable, lambda: None).scores
 
 
 def expected(probs: NDArray[np.floating], labels: NDArray[np.int64] = LABELS) -> tuple[float, float, float]:
@@ -143,5 +143,37 @@ def test_neither_the_cutting_into_files_nor_into_blocks_changes_a_bit(
 
 def test_only_the_first_images_of_longer_posteriors_are_scored(stored: Stored) -> None:
     member = stored.member("a", VIEWS[:1])
-    scores = score_members([member], LABELS[:20], ALL[:20], 0, lambda: None)
+    scores = score_members([member], LABELS[:20], ALL[:20], 0, lambda: None).scores
     assert values(scores, 0) == pytest.approx(expected(stored.arrays["a", 0][:20], LABELS[:20]), rel=1e-12)
+
+
+def test_members_and_the_ensemble_keep_the_outcome_of_each_image(stored: Stored) -> None:
+    kept = np.arange(N) % 3 > 0
+    members = (stored.member("a", VIEWS), stored.member("b", VIEWS[:2]), stored.member("c", VIEWS[:1]))
+    scored = score_members(members, LABELS, kept, 0, lambda: None)
+    names = {score.position: (score.subject, score.subject_name) for score in scored.scores}
+    assert [(one.member, names[one.position]) for one in scored.outcomes] == [
+        (0, ("checkpoint", "a")),
+        (1, ("checkpoint", "b")),
+        (2, ("checkpoint", "c")),
+        (None, ("ensemble", "ensemble")),
+    ]
+    a = sum(stored.arrays["a", i].astype(np.float64) for i in range(4)) / 4
+    b = (stored.arrays["b", 0].astype(np.float64) + stored.arrays["b", 1]) / 2
+    fused = (a + b + stored.arrays["c", 0]) / 3
+    for one, probs in zip(scored.outcomes, (a, b, stored.arrays["c", 0], fused), strict=True):
+        expected_probs = probs[np.arange(N), LABELS][kept]
+        np.testing.assert_allclose(one.outcomes.label_probs, expected_probs, rtol=1e-12)
+        np.testing.assert_array_equal(one.outcomes.labels, LABELS[kept])
+        np.testing.assert_array_equal(one.outcomes.predicted, probs.argmax(axis=1)[kept])
+        top1, top5, nll = values(scored.scores, one.position)
+        assert (one.outcomes.wrong(1).mean(), one.outcomes.wrong(5).mean()) == (top1, top5)
+        assert one.outcomes.negative_log_likelihoods().mean() == nll
+
+
+def test_outcomes_do_not_depend_on_the_blocks(stored: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
+    members = (stored.member("a", VIEWS), stored.member("b", VIEWS[:2]))
+    whole = score_members(members, LABELS, ALL, 0, lambda: None).outcomes
+    monkeypatch.setattr(scoring, "_BLOCK_BYTES", 8 * K * 19 * 5)
+    cut = score_members(members, LABELS, ALL, 0, lambda: None).outcomes
+    assert [one.outcomes.to_array().tolist() for one in cut] == [one.outcomes.to_array().tolist() for one in whole]
