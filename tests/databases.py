@@ -36,8 +36,9 @@ def sqlite_copy(template: Path, folder: Path) -> Iterator[Database]:
     db = Database(f"sqlite:///{path}")
 
     @event.listens_for(db.engine, "connect")
-    def _without_sync(connection: Any, _record: object) -> None:
+    def _for_tests(connection: Any, _record: object) -> None:
         connection.execute("PRAGMA synchronous=OFF")  # a test does not outlive a power cut
+        connection.execute("PRAGMA busy_timeout=60000")  # SQLite's waiting is unfair, and eight threads share two cores
 
     yield db
     db.dispose()

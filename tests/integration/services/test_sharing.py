@@ -100,6 +100,20 @@ def test_cancelling_one_of_two_leaves_the_shared_work_going(catalogue: Catalogue
     assert catalogue.status(both) == "cancelled"
 
 
+def test_a_part_beyond_what_the_living_want_is_unwanted_though_its_set_is_wanted(catalogue: Catalogue) -> None:
+    catalogue.dataset(images=640)
+    catalogue.checkpoint("a")
+    everything = catalogue.submit("a", protocol={"scales": [32]})
+    catalogue.submit("a", protocol={"scales": [32]}, limit=100)
+    near, far = (catalogue.lease("w", macs_per_second=1.0) for _ in range(2))
+    assert (near.start, near.stop, far.start) == (0, 64, 64)
+    further = catalogue.lease("w")
+    assert (further.start, further.stop) == (128, 640)
+    evaluations.cancel(catalogue.db, everything)
+    held = [("part", part.id, part.token) for slice_ in (near, far, further) for part in slice_.parts]
+    assert leases.renew(catalogue.db, "w", held, None, None, None).unwanted == {further.parts[0].id}
+
+
 def test_images_beyond_what_any_live_evaluation_wants_are_not_computed(catalogue: Catalogue) -> None:
     catalogue.dataset(images=640)
     catalogue.checkpoint("a")
