@@ -151,6 +151,18 @@ class NothingToScoreError(ServiceError):
         )
 
 
+class OutcomesMissingError(ServiceError):
+    """An evaluation whose outcomes of single images were not kept, so that it cannot be compared."""
+
+    code = "outcomes_missing"
+
+    def __init__(self, evaluation_id: str) -> None:
+        self.evaluation_id = evaluation_id
+        super().__init__(
+            f"evaluation {evaluation_id} kept no outcomes of single images; submit it again, its predictions are known"
+        )
+
+
 class DatabaseUnavailableError(ServiceError):
     """The database does not answer, or stays locked past the patience of one request."""
 

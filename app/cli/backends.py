@@ -18,6 +18,7 @@ from app.representations.base import Document
 from app.representations.catalogue import CheckpointDocument, DatasetDocument
 from app.representations.requests import CheckpointRequest, DatasetRequest, EvaluationRequest
 from app.runtime import Runtime, build_runtime
+from app.services import comparisons as comparison_service
 from app.services import datasets as dataset_service
 from app.services import evaluations as evaluation_service
 
@@ -92,6 +93,9 @@ class Backend(Protocol):
     def paper(self, evaluation_ids: Sequence[str]) -> Json:
         """The paper's tables with the rows of these evaluations."""
 
+    def compare(self, base: str, candidates: Sequence[str]) -> Json:
+        """Paired tests of candidates against a base."""
+
     def submit(self, request: EvaluationRequest) -> Json:
         """Start an evaluation."""
 
@@ -163,6 +167,9 @@ class LocalBackend:
         with self.runtime.db.read() as session:
             return _json(paper_queries.get(session, evaluation_ids))
 
+    def compare(self, base: str, candidates: Sequence[str]) -> Json:
+        return _json(comparison_service.compare(self.runtime.db, self.runtime.artifacts, base, candidates))
+
     def submit(self, request: EvaluationRequest) -> Json:
         return self.evaluation(evaluation_service.submit(self.runtime.db, request).id)
 
@@ -216,6 +223,9 @@ class HttpBackend:
         first, *others = evaluation_ids
         return self._call("GET", f"/evaluations/{first}/paper", params={"with": ",".join(others)} if others else None)
 
+    def compare(self, base: str, candidates: Sequence[str]) -> Json:
+        return self._call("GET", "/compare", params={"base": base, "candidate": list(candidates)})
+
     def submit(self, request: EvaluationRequest) -> Json:
         return self._call("POST", "/evaluations", request)
 
@@ -232,7 +242,9 @@ class HttpBackend:
             if cursor is None:
                 return items
 
-    def _call(self, method: str, path: str, body: Any = None, params: Mapping[str, str] | None = None) -> Json:
+    def _call(
+        self, method: str, path: str, body: Any = None, params: Mapping[str, str | list[str]] | None = None
+    ) -> Json:
         content = body.model_dump_json() if body is not None else ("{}" if method == "POST" else None)
         headers = {"Content-Type": "application/json"} if content is not None else {}
         try:

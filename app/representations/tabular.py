@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from app.representations.evaluations import ScoreDocument
 
@@ -51,9 +51,30 @@ def score_columns(rows: Sequence[dict[str, Cell]]) -> list[str]:
 
 
 def to_csv(rows: Sequence[dict[str, Cell]]) -> str:
-    """RFC 4180; numbers in full precision, text that a spreadsheet would run as a formula made harmless."""
+    """Scores as CSV; numbers in full precision."""
+    return csv_table(rows, score_columns(rows))
+
+
+def to_markdown(rows: Sequence[dict[str, Cell]]) -> str:
+    """Scores as a GitHub-flavoured table, errors in percent with their 95 % intervals."""
+    metrics = {metric: metric.replace("_", " ") for metric in METRICS if any(metric in row for row in rows)}
+    readable: list[dict[str, Cell]] = [
+        {
+            "subject": row["name"],
+            "scales": row["scales"],
+            "mode": row["mode"],
+            **{title: metric_text(row, metric) for metric, title in metrics.items()},
+            "n": row["n"],
+        }
+        for row in rows
+    ]
+    numbers = [*metrics.values(), "n"]
+    return markdown_table(readable, ["subject", "scales", "mode", *numbers], numbers)
+
+
+def csv_table(rows: Iterable[Mapping[str, Cell]], columns: Sequence[str]) -> str:
+    """RFC 4180; text that a spreadsheet would run as a formula is made harmless."""
     buffer = io.StringIO()
-    columns = score_columns(rows)
     writer = csv.writer(buffer, lineterminator="\r\n")
     writer.writerow(columns)
     for row in rows:
@@ -61,23 +82,10 @@ def to_csv(rows: Sequence[dict[str, Cell]]) -> str:
     return buffer.getvalue()
 
 
-def to_markdown(rows: Sequence[dict[str, Cell]]) -> str:
-    """A GitHub-flavoured table, errors in percent with their 95 % intervals."""
-    shown = [metric for metric in METRICS if any(metric in row for row in rows)]
-    lines = [
-        "| " + " | ".join(["subject", "scales", "mode", *(metric.replace("_", " ") for metric in shown), "n"]) + " |",
-        "|" + "---|" * 3 + "---:|" * (len(shown) + 1),
-    ]
-    for row in rows:
-        name = str(row["name"]).replace("|", "\\|").replace("\n", " ")
-        cells = [
-            name,
-            str(row["scales"]),
-            str(row["mode"]),
-            *(metric_text(row, metric) for metric in shown),
-            str(row["n"]),
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
+def markdown_table(rows: Iterable[Mapping[str, Cell]], columns: Sequence[str], right: Collection[str]) -> str:
+    """A GitHub-flavoured table, the columns of `right` aligned on their right."""
+    lines = [_markdown_line(columns), "|" + "".join("---:|" if column in right else "---|" for column in columns)]
+    lines += [_markdown_line([row.get(column) for column in columns]) for row in rows]
     return "\n".join(lines) + "\n"
 
 
@@ -94,3 +102,8 @@ def metric_text(row: dict[str, Cell], metric: str) -> str:
 
 def _harmless(cell: Cell) -> Cell:
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA_STARTS) else cell
+
+
+def _markdown_line(cells: Sequence[Cell]) -> str:
+    texts = ("" if cell is None else str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells)
+    return f"| {' | '.join(texts)} |"

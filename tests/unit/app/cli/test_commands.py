@@ -120,6 +120,35 @@ def test_the_paper_tables_hold_the_evaluation_and_compare_nothing_off_imagenet(
     assert "Not set beside the printed numbers" in output
 
 
+def test_members_are_compared_with_their_ensemble_on_the_same_images(home: Path, evaluation: dict[str, object]) -> None:
+    key = str(evaluation["id"])
+    sides = (key, f"{key}:small-a", f"{key}:small-d")
+    document = json.loads(ok(home, "compare", *sides, "--json").stdout)
+    assert [(pair["candidate"], pair["metric"]) for pair in document["pairs"]] == [
+        (side, metric) for side in sides[1:] for metric in ("top1_error", "top5_error")
+    ]
+    scores = evaluation["scores"]
+    assert isinstance(scores, list)
+    values = {s["subject_name"]: s["value"] for s in scores if s["metric"] == "top1_error" and s["mode"] == "both"}
+    for pair, name in zip(document["pairs"][::2], ("small-a", "small-d"), strict=True):
+        assert (pair["base_value"], pair["candidate_value"]) == (values["ensemble"], values[name])
+        assert pair["difference"] == pytest.approx(values[name] - values["ensemble"])
+        assert round(7 * pair["difference"]) == pair["only_candidate_wrong"] - pair["only_base_wrong"]
+        assert pair["n"] == 7
+        assert pair["verdict"] == "no difference detectable"  # seven images cannot tell
+        assert pair["protocols_differ"] == []
+    assert "no difference detectable" in ok(home, "compare", *sides).stdout
+    assert ok(home, "compare", *sides, "--format", "csv").stdout.splitlines()[0].startswith("base,candidate,metric,n,")
+    assert ok(home, "compare", *sides, "--format", "markdown").stdout.count("\n|") == 1 + 4
+
+
+def test_a_side_that_cannot_be_compared_is_named(home: Path, evaluation: dict[str, object]) -> None:
+    key = str(evaluation["id"])
+    for side, code in ((key, "invalid_request"), (f"{key}:small-b", "not_found"), ("0" * 24, "not_found")):
+        result = run(home, "compare", key, side)
+        assert (result.exit_code, f"[{code}]" in result.stderr) == (2, True), result.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -195,6 +224,8 @@ def test_a_server_and_the_local_database_give_the_same_json(
     assert remote.scores(key) == local.scores(key)
     assert remote.evaluations(10, "succeeded") == local.evaluations(10, "succeeded")
     assert remote.paper([key]) == local.paper([key])
+    sides = [f"{key}:small-a", f"{key}:small-d"]
+    assert remote.compare(key, sides) == local.compare(key, sides)
     remote.close()
 
 
