@@ -1,4 +1,7 @@
-"""The tables: columns, constraints and relationships only. Vocabulary: docs/architecture.md."""
+"""The tables: columns, constraints and relationships only. In one file, though long, since they refer to each other.
+
+Vocabulary: docs/architecture.md.
+"""
 
 from __future__ import annotations
 
