@@ -57,7 +57,7 @@ def test_one_process_and_many_slices_give_the_scores_of_one_slice_bit_for_bit(
     assert len(starts) >= 5
 
 
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("workers", [1, 2, 3])
 def test_any_number_of_workers_gives_the_scores_of_one_process_bit_for_bit(
     workers: int, embedded: Deployment, reference: list[ScoreDocument]
 ) -> None:
