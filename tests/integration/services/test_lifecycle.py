@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import update
 
+from app.db.models import PredictionPart
 from app.db.queries import evaluations as queries
 from app.db.queries import events
 from app.errors import NotFoundError, StateConflictError
@@ -86,6 +88,19 @@ def test_reading_a_set_that_is_not_done_is_refused(catalogue: Catalogue) -> None
         assert predictions.part_files(session, set_id, 64)[0].stop == 64
         with pytest.raises(StateConflictError, match="done only up to image 64 of 150"):
             predictions.part_files(session, set_id, 150)
+
+
+def test_a_hole_in_the_middle_of_a_set_is_no_end(catalogue: Catalogue) -> None:
+    catalogue.dataset(images=192)
+    catalogue.checkpoint("a")
+    evaluation_id = catalogue.submit("a", protocol=DENSE)
+    slices = [catalogue.lease("w", macs_per_second=1.0) for _ in range(3)]
+    catalogue.complete("w", slices[0])
+    catalogue.complete("w", slices[2])
+    set_id = catalogue.get(evaluation_id).views[0].set_id
+    with catalogue.db.read() as session, pytest.raises(StateConflictError, match="up to image 64 of 192"):
+        predictions.part_files(session, set_id, 192)
+    assert evaluations.advance_ready(catalogue.db) == []
 
 
 def test_the_first_lease_starts_everyone_who_waits_for_the_same_images(catalogue: Catalogue) -> None:
@@ -221,10 +236,6 @@ def test_a_transient_error_pauses_the_part_and_the_fifth_is_final(catalogue: Cat
 
 
 def end_pauses(catalogue: Catalogue) -> None:
-    from sqlalchemy import update
-
-    from app.db.models import PredictionPart
-
     with catalogue.db.write() as session:
         session.execute(update(PredictionPart).values(not_before=None))
 

@@ -29,6 +29,19 @@ def test_what_is_known_is_fused_without_a_single_lease(catalogue: Catalogue) -> 
     assert catalogue.fuse(worker) == again
 
 
+def test_what_is_still_in_work_is_shared_but_was_not_known(catalogue: Catalogue) -> None:
+    catalogue.dataset(images=256)
+    catalogue.checkpoint("a")
+    catalogue.submit("a", protocol={"scales": [32]})
+    catalogue.complete("w", catalogue.lease("w", macs_per_second=1.0))
+    in_work = catalogue.lease("w", macs_per_second=1.0)
+    later = catalogue.submit("a", protocol={"scales": [32]}, limit=100)
+    assert catalogue.get(later).views[0].reused == 64
+    catalogue.complete("w", in_work)
+    assert evaluations.advance_ready(catalogue.db) == [later]
+    assert (catalogue.get(later).progress.done, catalogue.get(later).views[0].reused) == (100, 64)
+
+
 def test_a_larger_limit_computes_only_the_rest(catalogue: Catalogue) -> None:
     catalogue.dataset(images=1000)
     catalogue.checkpoint("a")
