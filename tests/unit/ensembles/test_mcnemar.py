@@ -106,3 +106,23 @@ def test_the_discordant_matrix_holds_the_counts_of_every_pair(monkeypatch):
         for j in range(5):
             counts = paired_counts(wrong[i], wrong[j])
             assert (matrix[i, j], matrix[j, i]) == (counts.only_base_wrong, counts.only_candidate_wrong)
+
+
+@pytest.mark.parametrize(
+    ("b", "c", "chi_squared", "p_chi_squared"),
+    [(10, 2, 5.3333, None), (120, 80, 8.0, 0.00467773), (1300, 1200, 4.0, 0.0455003)],
+)
+def test_the_exact_test_asks_for_more_than_the_uncorrected_chi_squared(
+    b: int, c: int, chi_squared: float, p_chi_squared: float | None
+) -> None:
+    oracle = statsmodels_mcnemar([[0, b], [c, 0]], exact=False, correction=False)
+    assert oracle.statistic == pytest.approx(chi_squared, rel=1e-4)
+    if p_chi_squared is not None:
+        assert oracle.pvalue == pytest.approx(p_chi_squared, rel=1e-5)
+    assert float(mcnemar_exact(b, c)) > oracle.pvalue
+
+
+def test_the_corrected_chi_squared_of_ten_to_two_is_the_published_one() -> None:
+    assert statsmodels_mcnemar([[0, 10], [2, 0]], exact=False, correction=True).statistic == pytest.approx(
+        4.0833, rel=1e-4
+    )
