@@ -71,9 +71,11 @@ def _lease(session: Session, worker_id: str, macs_budget: float) -> LeasedSlice 
     parts = _returned(session, sets, stops, macs_budget, at) or _carve(session, sets, stops, macs_budget)
     if not parts:
         raise _OvertakenError
-    for part in parts:
+    for part in sorted(parts, key=lambda part: part.id):
         if not leases.take(session, PredictionPart, part.id, part.token, worker_id, at):
             raise _OvertakenError
+    _note_turn(session, evaluation_id, parts, at)
+    for part in parts:
         events.record(
             session,
             "part_leased",
@@ -84,7 +86,6 @@ def _lease(session: Session, worker_id: str, macs_budget: float) -> LeasedSlice 
             start=part.start,
             stop=part.stop,
         )
-    _note_turn(session, evaluation_id, parts, at)
     return _describe(parts, sets)
 
 

@@ -56,10 +56,10 @@ def complete(db: Database, worker_id: str, finished: Sequence[FinishedPart]) -> 
                 "error_message": None,
                 "finished_at": at,
             }
-            held = leases.end(session, PredictionPart, one.part.id, one.part.token, LeaseState.DONE, **columns)
-            _record(session, "part_done" if held else "part_fenced", one.part, worker_id)
-            if held:
+            if leases.end(session, PredictionPart, one.part.id, one.part.token, LeaseState.DONE, **columns):
                 done.append(one.part.id)
+        for one in finished:
+            _record(session, "part_done" if one.part.id in done else "part_fenced", one.part, worker_id)
     return done
 
 
