@@ -150,6 +150,17 @@ def test_a_process_refuses_an_old_schema_unless_it_may_migrate(url: str, db: Dat
     assert settings.home.stat().st_mode & 0o077 == 0
 
 
+def test_a_step_that_leaves_rows_pointing_nowhere_is_rolled_back_on_sqlite(tmp_path: Path) -> None:
+    """While a step copies tables, SQLite's foreign keys are off; they are checked before it is committed."""
+    url = f"sqlite:///{tmp_path / 'softvote.db'}"
+    migrations.upgrade(url)
+    lost = "INSERT INTO evaluation_members VALUES ('e', 0, 'c', '{}', NULL, 1.0)"
+    with pytest.raises(RuntimeError, match="left 2 rows that point nowhere"), migrations.migrating(url) as connection:
+        connection.execute(text(lost))
+    with migrations.migrating(url) as connection:
+        assert connection.execute(text("SELECT count(*) FROM evaluation_members")).scalar_one() == 0
+
+
 def test_no_name_is_longer_than_postgresql_allows() -> None:
     names = [
         str(item.name)

@@ -104,6 +104,18 @@ def test_of_many_that_advance_an_evaluation_one_wins(catalogue: Catalogue) -> No
         assert len(session.scalars(select(WorkItem).where(WorkItem.kind == "fuse")).all()) == 1
 
 
+def test_after_a_completion_only_those_who_want_its_sets_are_looked_at(catalogue: Catalogue) -> None:
+    catalogue.dataset(images=64)
+    catalogue.checkpoint("a")
+    catalogue.checkpoint("b")
+    ids = [catalogue.submit(name, protocol={"scales": [32]}) for name in ("a", "b")]
+    for _ in ids:
+        catalogue.complete("w", catalogue.lease("w"))
+    set_ids = [catalogue.get(evaluation_id).views[0].set_id for evaluation_id in ids]
+    assert evaluations.advance_ready(catalogue.db, set_ids[:1]) == ids[:1]
+    assert evaluations.advance_ready(catalogue.db, set_ids) == ids[1:]
+
+
 @pytest.mark.parametrize("force", [False, True])
 def test_equal_requests_at_once_share_their_sets_unless_forced(catalogue: Catalogue, force: bool) -> None:
     catalogue.dataset(images=100)

@@ -169,3 +169,12 @@ def test_blocks_round_the_wanted_images_up(catalogue: Catalogue) -> None:
     assert ends == {("small", "dense"): 128, ("small", "crops"): 70, ("large", "dense"): 70}
     assert catalogue.status(evaluation_id) == "fusing"
     assert {view.total for view in catalogue.get(evaluation_id).views} == {70}
+
+
+def test_class_names_must_be_the_data_sets_in_any_order(catalogue: Catalogue) -> None:
+    catalogue.dataset()
+    names = [f"c{i}" for i in range(10)]
+    catalogue.checkpoint("turned", class_names=names[::-1])
+    catalogue.checkpoint("other", class_names=[*names[:-1], "dog"])
+    catalogue.submit("turned", protocol=DENSE)
+    assert problems(catalogue, "other", protocol=DENSE) == {"checkpoints.0": "class_names_mismatch"}
