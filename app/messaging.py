@@ -33,27 +33,34 @@ class BrokerUnavailableError(ServiceError):
 
 
 def celery_settings(settings: Settings) -> dict[str, Any]:
-    """Celery's settings for workers and for `Doorbell`. docs/reliability.md gives the reason of each."""
+    """Celery's settings for workers and for `Doorbell`."""
     return {
         "broker_url": settings.broker_url,
         "broker_transport_options": _transport_options(settings),
         # Early acknowledgement: a redelivered or lost message changes nothing, the lease in the database decides.
         "task_acks_late": False,
+        # A message that waits behind a running task is stranded when the broker restarts, so none is fetched ahead.
         "worker_prefetch_multiplier": 1,
         "worker_disable_prefetch": not settings.embedded_broker,
+        # A broker that blinks must not cost hours of a device's work, nor end a worker.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
+        # The dispatcher rings again anyway.
         "task_publish_retry": False,
+        # Results are rows: a result backend would be a second truth.
         "result_backend": None,
         "task_ignore_result": True,
+        # Never pickle: who can write to the broker could run code in every worker.
         "task_serializer": "json",
         "accept_content": ["json"],
         "result_accept_content": ["json"],
         "task_queues": {queue: {"exchange": queue, "routing_key": queue} for queue in QUEUES},
         "task_default_queue": "fuse",
         "task_create_missing_queues": False,
+        # Against slow leaks of native libraries.
         "worker_max_tasks_per_child": 200,
+        # Below the 30 s after which container platforms kill.
         "worker_soft_shutdown_timeout": 20.0,
         "worker_send_task_events": False,
         "worker_hijack_root_logger": False,
