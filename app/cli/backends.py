@@ -109,9 +109,14 @@ def load_runner() -> Runner:
     Raises:
         click.UsageError: only the web part is installed.
     """
+    missing = click.UsageError("this needs the worker extra: pip install 'softvote[worker]'")
     for entry in importlib.metadata.entry_points(group="softvote.local"):
-        return cast("Runner", entry.load())
-    raise click.UsageError("this needs the worker extra: pip install 'softvote[worker]'")
+        try:
+            return cast("Runner", entry.load())
+        except ModuleNotFoundError as error:
+            # The image of the web process has the worker side's files, and not what they import.
+            raise missing from error
+    raise missing
 
 
 class LocalBackend:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +24,17 @@ from ensembles.scales import TrainingScale
 from ensembles.specs import Preprocessing
 from tests.builders import mixed_images, write_folder
 from tests.tiny_nets import tiny_network
+
+#: As in the image of the web process, where torch was never installed.
+WITHOUT_TORCH = """
+import sys
+class Missing:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "torchvision", "safetensors"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Missing)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +209,20 @@ def test_the_doctor_names_what_is_missing_and_what_to_do(home: Path) -> None:
     assert "softvote up" in result.stdout
     findings = json.loads(run(home, "doctor", "--json").stdout)["findings"]
     assert [f["subject"] for f in findings if not f["ok"]] == ["workers"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [("doctor",), ("dataset", "add", "photos"), ("checkpoint", "add", "A.safetensors")]
+)
+def test_without_torch_a_command_that_needs_it_says_what_to_install(home: Path, arguments: tuple[str, ...]) -> None:
+    program = WITHOUT_TORCH + f"from app.cli.main import main; main({list(arguments)!r})"
+    environment = {**os.environ, "SOFTVOTE_HOME": str(home), "SOFTVOTE_URL": "", "PYTHONPATH": str(Path.cwd())}
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=home, env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode in (2, 4)
+    assert "softvote[worker]" in result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
 
 
 @pytest.fixture(scope="module")
