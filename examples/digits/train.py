@@ -18,8 +18,8 @@ from pathlib import Path
 import torch
 
 from ensembles.scales import TrainingScale
-from workers.train import EpochReport, train
-from workers.training_plan import TrainingPlan
+from workers.training.loop import EpochReport, train
+from workers.training.plan import TrainingPlan
 
 HERE = Path(__file__).parent
 CROP = 32

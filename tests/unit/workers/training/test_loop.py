@@ -13,8 +13,8 @@ from ensembles.checkpoints import read_metadata, read_tensors, recognise
 from ensembles.errors import SpecError
 from ensembles.scales import TrainingScale
 from ensembles.specs import PREPROCESSING_PRESETS
-from workers.train import EpochReport, TrainingDivergedError, in_network_units, state_path, train
-from workers.training_plan import TrainingPlan
+from workers.training.loop import EpochReport, TrainingDivergedError, in_network_units, state_path, train
+from workers.training.plan import TrainingPlan
 
 CLASSES = ("bright", "dark")
 

@@ -9,7 +9,7 @@ from PIL import Image
 from ensembles.datasets import scan_image_folder
 from ensembles.errors import UnreadableImageError
 from ensembles.scales import TrainingScale
-from workers.training_images import Augmentation, Colours, TrainingImages
+from workers.training.images import Augmentation, Colours, TrainingImages
 
 
 @pytest.fixture

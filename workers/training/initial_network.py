@@ -9,7 +9,7 @@ from ensembles.configurations import Architecture
 from ensembles.errors import Problem, SpecError
 from ensembles.specs import Preprocessing
 from ensembles.vgg import VGG, initialise
-from workers.training_plan import TrainingPlan
+from workers.training.plan import TrainingPlan
 
 #: Convolutions of A that the paper gave to the deeper networks, beside its three FC layers.
 _TRANSFERRED_CONVOLUTIONS = 4

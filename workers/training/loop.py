@@ -21,9 +21,9 @@ from ensembles.forward import exact_arithmetic
 from ensembles.preprocessing import to_network_input
 from ensembles.specs import Preprocessing
 from ensembles.vgg import VGG
-from workers.initial_network import initial_network
-from workers.training_images import Augmentation, Colours, TrainingImages
-from workers.training_plan import TrainingPlan
+from workers.training.initial_network import initial_network
+from workers.training.images import Augmentation, Colours, TrainingImages
+from workers.training.plan import TrainingPlan
 
 
 class TrainingDivergedError(EnsemblesError):

@@ -6,7 +6,7 @@ import torch
 from ensembles.configurations import Architecture
 from ensembles.errors import SpecError
 from ensembles.vgg import VGG, initialise
-from workers.initial_network import transfer
+from workers.training.initial_network import transfer
 
 
 def network(configuration: str, seed: int, *, batch_norm: bool = False) -> VGG:
