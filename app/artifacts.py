@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from app.errors import ArtifactDamagedError, StorageFullError
+from app.fault_points import reach
 
 #: What a full disk, a used-up quota and a limit on file sizes look like.
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -52,6 +53,7 @@ class ArtifactStore:
         temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
         digest = hashlib.sha256()
         try:
+            reach("artifact.before_write")
             _make_folder(target.parent)
             try:
                 with temporary.open("xb", buffering=0) as file:
@@ -59,12 +61,16 @@ class ArtifactStore:
                     for chunk in chunks:
                         digest.update(chunk)
                         _write_all(file, chunk)
+                    reach("artifact.before_fsync")
                     os.fsync(file.fileno())
+                reach("artifact.after_fsync")
                 temporary.replace(target)
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
+            reach("artifact.after_rename")
             _sync_folder(target.parent)
+            reach("artifact.after_folder_fsync")
         except OSError as error:
             if error.errno in _NO_ROOM:
                 raise StorageFullError(str(self.root), size_bytes) from error

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from app import fault_points
 from app.errors import ConfigurationError
 from ensembles.errors import Problem
 
 DEFAULT_BIND = "127.0.0.1:8080"
+#: A worker that is not heard of for so long loses what it has in hands.
+DEFAULT_LEASE_SECONDS = 30.0
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
@@ -30,6 +34,8 @@ class Settings:
         secret_key: signs sessions and CSRF tokens; made on first start when not set. Never shown.
         url: where the CLI finds a running server; None for the local database.
         token: the CLI's bearer token. Never shown.
+        lease_seconds: how long a worker that is not heard of keeps its work; a sixth of it between two heartbeats.
+        fault: a failure to provoke, for tests: "point:n" or "point:n:kind", see `app.fault_points`.
     """
 
     home: Path
@@ -43,6 +49,8 @@ class Settings:
     secret_key: str | None = None
     url: str | None = None
     token: str | None = None
+    lease_seconds: float = DEFAULT_LEASE_SECONDS
+    fault: str | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -65,6 +73,8 @@ class Settings:
             secret_key=env.get("SOFTVOTE_SECRET_KEY") or None,
             url=(env.get("SOFTVOTE_URL") or "").rstrip("/") or None,
             token=env.get("SOFTVOTE_TOKEN") or None,
+            lease_seconds=_number(env.get("SOFTVOTE_LEASE_SECONDS"), DEFAULT_LEASE_SECONDS),
+            fault=env.get("SOFTVOTE_FAULT") or None,
         )
         problems = settings.problems()
         if problems:
@@ -94,6 +104,10 @@ class Settings:
             found.append(Problem("SOFTVOTE_SECRET_KEY", "at least 32 characters", "(hidden)"))
         if self.url is not None and not self.url.startswith(("http://", "https://")):
             found.append(Problem("SOFTVOTE_URL", "http://HOST or https://HOST", self.url))
+        if not 1 <= self.lease_seconds <= 3600:
+            found.append(Problem("SOFTVOTE_LEASE_SECONDS", "seconds, from 1 to 3600", self.lease_seconds))
+        if self.fault is not None and (rule := fault_points.broken_rule(self.fault)):
+            found.append(Problem("SOFTVOTE_FAULT", rule, self.fault))
         return found
 
     @property
@@ -120,6 +134,8 @@ class Settings:
             "database_url": redacted(self.database_url),
             "broker_url": redacted(self.broker_url),
             **hidden,
+            "lease_seconds": f"{self.lease_seconds:g}",
+            **({} if self.fault is None else {"fault": self.fault}),
         }
 
 
@@ -129,6 +145,14 @@ def redacted(url: str) -> str:
     credentials, at, host = rest.rpartition("@")
     user = credentials.partition(":")[0]
     return f"{scheme}{separator}{user}{':***' if ':' in credentials else ''}{at}{host}"
+
+
+def _number(value: str | None, default: float) -> float:
+    """What is no number becomes NaN, which every rule refuses."""
+    try:
+        return float(value) if value else default
+    except ValueError:
+        return math.nan
 
 
 def _folders(value: str | None, default: Path) -> tuple[Path, ...]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.config import Settings
 from app.errors import ServiceError
+from app.fault_points import reach
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -114,7 +115,9 @@ class Doorbell:
             BrokerUnavailableError: the broker did not take the message in time.
         """
         try:
+            reach("doorbell.before_ring")
             self._publisher().send_task(WORK_TASK, queue=queue, retry=False, ignore_result=True)
+            reach("doorbell.after_ring")
         except Exception as error:  # kombu lets errors of redis, sockets and files through, under no common root
             self.close()
             raise BrokerUnavailableError(f"{type(error).__name__}: {error}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from app import fault_points
 from app.artifacts import ArtifactStore
 from app.config import Settings
 from app.db import migrations
@@ -34,6 +35,8 @@ def build_runtime(settings: Settings | None = None, *, migrate: bool = False) ->
         DatabaseUnavailableError: the database does not answer.
     """
     settings = settings or Settings.from_environment()
+    if settings.fault is not None:
+        fault_points.arm(settings.fault)
     _make_folders(settings)
     db = Database(settings.database_url)
     try:

@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from app.db.models import EvaluationOutcomes
 from app.errors import ArtifactDamagedError, LeaseLostError, NothingToScoreError, StorageFullError
+from app.fault_points import reach
 from app.services import evaluations, outcomes, predictions
 from app.services.leases import ItemLease
 from app.services.outcomes import NewOutcomes
@@ -49,6 +50,7 @@ def fuse_evaluation(context: WorkerContext, item: ItemLease) -> None:
     kept, n_unreadable = _kept_images(plan, index)
     if not kept.any():
         raise NothingToScoreError(plan.images, int(n_unreadable))
+    reach("fuse.before_scoring")
     scored = score_members(
         [
             ScoredMember(member.checkpoint, member.weight, tuple(_scored(context, view) for view in member.views))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app.fault_points import reach
 from app.services.evaluations import NewScore
 from ensembles.fusion import average_probs
 from ensembles.outcomes import ImageOutcomes, score_images
@@ -236,6 +237,7 @@ def score_members(
         if keep.any():
             table.count(blocks, labels[start : start + rows][keep])
         progress()
+        reach("fuse.after_block")
     return ScoredEvaluation(table.scores(int(kept.sum()), n_unreadable), table.outcomes())
 
 

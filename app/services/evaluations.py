@@ -26,6 +26,7 @@ from app.db.models import (
 from app.db.session import Database
 from app.db.statements import changed, insert_new
 from app.errors import IdempotencyConflictError, LeaseLostError, NotFoundError, StateConflictError
+from app.fault_points import reach
 from app.representations.requests import EvaluationRequest
 from app.services import events, leases, planning, prediction_sets, verdicts
 from app.services.leases import ItemLease
@@ -99,6 +100,9 @@ def submit(db: Database, request: EvaluationRequest, *, idempotency_key: str | N
         prediction_sets.link(session, evaluation_id, plan, force=request.force)
         events.record(session, "evaluation_submitted", evaluation_id=evaluation_id)
         _conclude(session, evaluation_id)
+        session.flush()
+        reach("submit.before_commit")
+    reach("submit.after_commit")
     return Submission(evaluation_id, created=True)
 
 
@@ -166,7 +170,11 @@ def advance_ready(db: Database, set_ids: Collection[str] | None = None) -> list[
     if not candidates:
         return []
     with db.write() as session:
-        return [evaluation_id for evaluation_id in candidates if _conclude(session, evaluation_id)]
+        moved = [evaluation_id for evaluation_id in candidates if _conclude(session, evaluation_id)]
+        session.flush()
+        reach("advance.before_commit")
+    reach("advance.after_commit")
+    return moved
 
 
 def succeed(

@@ -14,6 +14,7 @@ from app.db.models import Evaluation, EvaluationSet, EvaluationStatus, LeaseStat
 from app.db.session import Database
 from app.db.statements import changed
 from app.errors import StateConflictError
+from app.fault_points import reach
 from app.services import events, leases
 from app.services.carving import lease_slice
 from app.services.slices import FinishedPart, LeasedPart, LeasedSlice, PartFile
@@ -60,6 +61,9 @@ def complete(db: Database, worker_id: str, finished: Sequence[FinishedPart]) -> 
                 done.append(one.part.id)
         for one in finished:
             _record(session, "part_done" if one.part.id in done else "part_fenced", one.part, worker_id)
+        session.flush()
+        reach("complete.before_commit")
+    reach("complete.after_commit")
     return done
 
 
@@ -69,6 +73,7 @@ def release_slice(db: Database, slice_: LeasedSlice) -> None:
         for part in _ordered(slice_.parts):
             if leases.end(session, PredictionPart, part.id, part.token, LeaseState.PENDING):
                 _record(session, "part_released", part)
+        reach("release.before_commit")
 
 
 def fail_parts(db: Database, parts: Sequence[LeasedPart], code: str, message: str, *, retryable: bool) -> None:
@@ -136,6 +141,7 @@ def reopen(db: Database, part_id: str) -> None:
             leases.close_items(session, evaluation_id, "artifact_damaged", "posteriors are computed anew")
             back = (Evaluation.id == evaluation_id, Evaluation.status == EvaluationStatus.FUSING)
             changed(session, update(Evaluation).where(*back).values(status=EvaluationStatus.PREDICTING))
+        reach("reopen.before_commit")
 
 
 def _ordered(parts: Sequence[LeasedPart]) -> list[LeasedPart]:

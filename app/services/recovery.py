@@ -14,6 +14,7 @@ from app.db.models import Evaluation, LeaseState, PredictionPart, PredictionSet,
 from app.db.queries import workers
 from app.db.session import Database
 from app.db.statements import changed, lock_rows
+from app.fault_points import reach
 from app.messaging import QUEUES
 from app.services import events, leases, processes
 from app.services.evaluations import advance_ready
@@ -100,6 +101,7 @@ def _note_vanished(db: Database) -> list[str]:
             running = (Worker.id == worker_id, Worker.stopped_at.is_(None))
             if changed(session, update(Worker).where(*running).values(**ended)):
                 events.record(session, "worker_vanished", subject_id=worker_id, worker_id=worker_id)
+            reach("sweep.before_vanished_commit")
     return gone
 
 
@@ -122,6 +124,10 @@ def _expire_parts(db: Database) -> list[str]:
             for row in rows:
                 _expire_part(session, row)
             expired += [row.id for row in rows]
+            if rows:
+                reach("sweep.before_expire_commit")
+        if rows:
+            reach("sweep.after_expire_commit")
         if len(rows) < _BATCH:
             return expired
 

@@ -13,6 +13,7 @@ from app.db.clock import now
 from app.db.models import LeaseState, PredictionPart, Worker, WorkItem
 from app.db.session import Database
 from app.db.statements import changed, lock_rows
+from app.fault_points import reach
 from app.services import events, leases, processes
 
 
@@ -58,6 +59,8 @@ def register(db: Database, identity: WorkerIdentity) -> str:
         columns = {**asdict(identity), "queues": list(identity.queues)}
         session.add(Worker(id=worker_id, started_at=at, last_seen=at, **columns))
         events.record(session, "worker_started", subject_id=worker_id, worker_id=worker_id, name=identity.name)
+        reach("worker.before_sign_on")
+    reach("worker.after_sign_on")
     return worker_id
 
 
@@ -80,3 +83,4 @@ def stop(db: Database, worker_id: str) -> None:
         ended = {"state": "stopped", "doing": None, "stopped_at": now(session)}
         changed(session, update(Worker).where(Worker.id == worker_id).values(**ended))
         events.record(session, "worker_stopped", subject_id=worker_id, worker_id=worker_id)
+        reach("worker.before_sign_off")
