@@ -157,7 +157,7 @@ def ls(limit: int, wanted: str | None, as_json: bool) -> None:
                 d["status"],
                 d["dataset"],
                 ", ".join(d["checkpoints"]),
-                d["protocol_name"] or "custom",
+                d["protocol_title"],
                 _percent(d["top1_error"]),
                 _percent(d["top5_error"]),
                 d["created_at"][:19].replace("T", " "),
@@ -260,7 +260,7 @@ def _print_status(evaluation: dict[str, Any]) -> None:
             ("waiting for", evaluation["waiting_for"]),
             ("progress", f"{progress['done']:,} of {progress['total']:,} image-views{rate}{eta}"),
             ("data set", f"{evaluation['dataset']} ({evaluation['images']:,} images)"),
-            ("protocol", evaluation["protocol_name"] or "custom"),
+            ("protocol", evaluation["protocol_title"]),
             ("checkpoints", ", ".join(map(_member, evaluation["checkpoints"]))),
         ]
     )

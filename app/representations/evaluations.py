@@ -36,6 +36,7 @@ class MemberDocument(Document):
     training_scale: list[int] | None
     protocol: dict[str, Any]
     protocol_name: str | None
+    protocol_title: str
     scales: list[int]
     weight: float
     class_mapping: ClassMappingDocument | None
@@ -63,6 +64,7 @@ class EvaluationSummary(Document):
     dataset: str
     checkpoints: list[str]
     protocol_name: str | None
+    protocol_title: str
     priority: int
     images: int
     top1_error: float | None
@@ -81,6 +83,8 @@ class EvaluationDocument(Document):
     dataset: str
     protocol: dict[str, Any]
     protocol_name: str | None
+    # The preset's name, or the nearest preset's and the options that differ.
+    protocol_title: str
     checkpoints: list[MemberDocument]
     fusion: dict[str, Any]
     images: int

@@ -25,6 +25,7 @@ from app.representations.evaluations import (
 )
 from ensembles.canonical import digest
 from ensembles.class_orders import map_classes
+from ensembles.protocol_titles import protocol_title
 
 #: A list shows names: descriptions of networks, protocols and requests stay in the database.
 _SUMMARY = (
@@ -58,6 +59,7 @@ def get(session: Session, evaluation_id: str) -> EvaluationDocument:
         dataset=row.dataset.name,
         protocol=row.protocol,
         protocol_name=row.protocol_name,
+        protocol_title=row.protocol_name or protocol_title(row.protocol),
         checkpoints=[_member(member, found) for member in row.members],
         fusion=row.fusion,
         images=row.images,
@@ -75,6 +77,7 @@ def get(session: Session, evaluation_id: str) -> EvaluationDocument:
         links={
             "self": f"/api/v1/evaluations/{row.id}",
             "scores": f"/api/v1/evaluations/{row.id}/scores",
+            "paper": f"/api/v1/evaluations/{row.id}/paper",
             "page": f"/evaluations/{row.id}",
         },
     )
@@ -199,6 +202,7 @@ def _member(row: EvaluationMember, found: Sequence[Link]) -> MemberDocument:
         training_scale=None if jitter[0] is None or jitter[1] is None else [jitter[0], jitter[1]],
         protocol=row.protocol,
         protocol_name=row.protocol_name,
+        protocol_title=row.protocol_name or protocol_title(row.protocol),
         scales=sorted(set(own)),
         weight=row.weight,
         class_mapping=None if mapping is None else ClassMappingDocument(**mapping.to_dict()),
@@ -221,6 +225,7 @@ def _view(evaluation: Evaluation, link: Link) -> ViewProgressDocument:
 
 def _summaries(session: Session, rows: Sequence[Evaluation]) -> list[EvaluationSummary]:
     final = _final_errors(session, [row.id for row in rows])
+    titles = _titles(session, [row.id for row in rows if row.protocol_name is None])
     return [
         EvaluationSummary(
             id=row.id,
@@ -228,6 +233,7 @@ def _summaries(session: Session, rows: Sequence[Evaluation]) -> list[EvaluationS
             dataset=row.dataset.name,
             checkpoints=[member.checkpoint.name for member in row.members],
             protocol_name=row.protocol_name,
+            protocol_title=row.protocol_name or titles[row.id],
             priority=row.priority,
             images=row.images,
             top1_error=final.get((row.id, "top1_error")),
@@ -239,6 +245,12 @@ def _summaries(session: Session, rows: Sequence[Evaluation]) -> list[EvaluationS
         )
         for row in rows
     ]
+
+
+def _titles(session: Session, ids: Sequence[str]) -> dict[str, str]:
+    """What the protocols without a name are called, by evaluation."""
+    rows = select(Evaluation.id, Evaluation.protocol).where(Evaluation.id.in_(ids))
+    return {evaluation_id: protocol_title(protocol) for evaluation_id, protocol in session.execute(rows)} if ids else {}
 
 
 def _final_errors(session: Session, ids: Sequence[str]) -> dict[tuple[str, str], float]:

@@ -127,6 +127,15 @@ def test_members_with_protocols_of_their_own_have_the_difference_in_their_table(
     assert "yes ten 1" in shown
 
 
+def test_a_protocol_of_its_own_is_called_by_the_nearest_preset_and_what_differs(
+    browser: Browser, digits: History
+) -> None:
+    protocol = {"preset": "vgg-multi-scale-both", "scale_step": 4}
+    key = digits.submit(dataset="digits", checkpoints=["digits-a"], protocol=protocol)
+    assert text_of(browser.open(f"/evaluations/{key}")).count("vgg-multi-scale-both, scale step 4") == 2
+    assert "vgg-multi-scale-both, scale step 4" in text_of(browser.open("/evaluations"))
+
+
 def test_the_list_of_evaluations_is_filtered_by_the_url(browser: Browser, digits: History, ensemble: str) -> None:
     waiting = digits.submit(dataset="digits", checkpoints=["digits-a"], protocol="center-crop")
     assert waiting in browser.open("/evaluations?status=queued")
