@@ -17,7 +17,7 @@ from app.services import evaluations, predictions
 from app.services.costs import mean_macs
 from app.services.slices import FinishedPart, LeasedPart, LeasedSlice
 from ensembles import engine
-from ensembles.configurations import Architecture, block_size
+from ensembles.architectures import architecture_from_dict, block_size
 from ensembles.decoding import decoder_version
 from ensembles.errors import NonFiniteOutputError, PredictionStoppedError
 from ensembles.jobs import PredictedRange
@@ -56,7 +56,8 @@ def run_slice(context: WorkerContext, slice_: LeasedSlice) -> None:
             run.predict_all()
         finally:
             run.hand_back()
-    context.patiently(lambda: evaluations.advance_ready(context.runtime.db))
+    sets = {part.set_id for part in slice_.parts}
+    context.patiently(lambda: evaluations.advance_ready(context.runtime.db, sets))
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ class _SliceRun:
         records = images.index.images[self._slice.start : self._slice.stop]
         sizes = [(record.width, record.height) for record in records if record.width and record.height]
         macs = [
-            len(records) * mean_macs(Architecture.from_dict(part.architecture), ViewSpec.from_dict(part.view), sizes)
+            len(records) * mean_macs(architecture_from_dict(part.architecture), ViewSpec.from_dict(part.view), sizes)
             for part in parts
         ]
         finished: list[FinishedPart] = []
@@ -236,5 +237,5 @@ class _SliceRun:
 
 def _planned_batch(part: LeasedPart) -> int:
     """Images of a dense forward pass, or crops of one, where memory suffices."""
-    architecture, view = Architecture.from_dict(part.architecture), ViewSpec.from_dict(part.view)
+    architecture, view = architecture_from_dict(part.architecture), ViewSpec.from_dict(part.view)
     return block_size(architecture, view) if view.mode == "dense" else crop_batch_size(architecture)

@@ -17,6 +17,8 @@ from app.db.models import (
     PredictionSet,
 )
 
+#: A moment, or the parameter of a statement that is built once.
+Moment = dt.datetime | ColumnElement[dt.datetime]
 #: Evaluations whose prediction sets workers still fill.
 UNPREDICTED = (EvaluationStatus.QUEUED, EvaluationStatus.PREDICTING)
 
@@ -36,7 +38,7 @@ def has_unreadable() -> ColumnElement[bool]:
     return PredictionPart.n_unreadable > bindparam(None, 0, literal_execute=True)
 
 
-def is_due(at: dt.datetime) -> ColumnElement[bool]:
+def is_due(at: Moment) -> ColumnElement[bool]:
     """A pending part whose pause after an error is over."""
     paused_until = PredictionPart.not_before
     return and_(is_open(), PredictionPart.state == LeaseState.PENDING, or_(paused_until.is_(None), paused_until <= at))
@@ -66,7 +68,7 @@ def is_predicted() -> ColumnElement[bool]:
     return and_(~has_uncarved_images(), ~has_part(is_open()))
 
 
-def is_claimable(at: dt.datetime) -> ColumnElement[bool]:
+def is_claimable(at: Moment) -> ColumnElement[bool]:
     """An evaluation of which a worker could take a slice now."""
     return and_(is_any(Evaluation.status, *UNPREDICTED), or_(has_uncarved_images(), has_part(is_due(at))))
 

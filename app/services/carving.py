@@ -4,29 +4,73 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import select, update
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy import BindParameter, bindparam, insert, select, update
+from sqlalchemy.orm import Session
 
-from app.db.base import new_id
+from app.db.base import UtcDateTime, new_id
 from app.db.clock import now
 from app.db.conditions import is_any, is_claimable, is_due
-from app.db.models import PRIORITIES, Evaluation, EvaluationSet, EvaluationStatus, PredictionPart, PredictionSet
+from app.db.models import (
+    PRIORITIES,
+    Evaluation,
+    EvaluationSet,
+    EvaluationStatus,
+    PredictionPart,
+    PredictionSet,
+)
 from app.db.session import Database
 from app.db.statements import changed, lock_rows
-from app.services import datasets, events, leases
-from app.services.slices import LeasedPart, LeasedSlice
+from app.fault_points import reach
+from app.services import events, leases
+from app.services.slice_details import TakenPart, describe_slice
+from app.services.slices import LeasedSlice
 from app.services.slicing import Candidate, next_slice, split_point
-from ensembles.class_orders import map_classes
 
 #: How often a lease looks again when others took what it had chosen.
 _ATTEMPTS = 5
 #: A part that came back is cut when it would take so many times the wished duration.
 _CUT_ABOVE = 2.0
 
+# Built once: putting such a statement together takes longer than running it.
+_AT = bindparam("at", type_=UtcDateTime())
+_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
+_TURN = (
+    select(Evaluation.id)
+    .where(is_claimable(_AT), Evaluation.priority == bindparam("priority"))
+    .order_by(Evaluation.last_turn_at, Evaluation.id)
+    .limit(1)
+)
+_STOPS = select(EvaluationSet.set_id, EvaluationSet.stop).where(
+    EvaluationSet.evaluation_id == bindparam("evaluation_id")
+)
+_SETS = select(PredictionSet.id, PredictionSet.frontier, PredictionSet.block, PredictionSet.macs_per_image).where(
+    PredictionSet.id.in_(_IDS)
+)
+_DUE_PARTS = (
+    select(PredictionPart)
+    .where(PredictionPart.set_id.in_(_IDS), is_due(_AT))
+    .order_by(PredictionPart.start, PredictionPart.stop, PredictionPart.id)
+)
+_QUEUED_FOR = (
+    select(EvaluationSet.evaluation_id)
+    .join(Evaluation, Evaluation.id == EvaluationSet.evaluation_id)
+    .where(
+        EvaluationSet.set_id.in_(_IDS),
+        EvaluationSet.stop > bindparam("start"),
+        is_any(Evaluation.status, EvaluationStatus.QUEUED),
+    )
+)
+
 
 def lease_slice(
-    db: Database, worker_id: str, macs_per_second: float, target_seconds: float = 30.0
+    db: Database,
+    worker_id: str,
+    macs_per_second: float,
+    target_seconds: float = 30.0,
+    lease_seconds: float = leases.LEASE_SECONDS,
 ) -> LeasedSlice | None:
     """Take the next slice of the evaluation whose turn it is: highest priority, then the longest since its last turn.
 
@@ -37,6 +81,7 @@ def lease_slice(
         worker_id: who takes it.
         macs_per_second: the worker's measured rate.
         target_seconds: how long the slice should take.
+        lease_seconds: without a heartbeat for so long, it may go to somebody else.
 
     Returns:
         None when nothing can be taken now.
@@ -44,7 +89,7 @@ def lease_slice(
     for _ in range(_ATTEMPTS):
         try:
             with db.write() as session:
-                return _lease(session, worker_id, macs_per_second * target_seconds)
+                return _lease(session, worker_id, macs_per_second * target_seconds, lease_seconds)
         except _OvertakenError:
             continue
     return None
@@ -54,39 +99,41 @@ class _OvertakenError(Exception):
     """Others took or cancelled what was chosen; the transaction is rolled back and the choice made again."""
 
 
-def _lease(session: Session, worker_id: str, macs_budget: float) -> LeasedSlice | None:
+def _lease(session: Session, worker_id: str, macs_budget: float, lease_seconds: float) -> LeasedSlice | None:
     at = now(session)
     evaluation_id = _whose_turn(session, at)
     if evaluation_id is None:
         return None
-    stops = _stops(session, evaluation_id)
-    # From here on nobody else leases from these sets, so that what is read now is still so when it is written.
-    lock_rows(session, PredictionSet, stops)
-    rows = (
-        select(PredictionSet)
-        .where(PredictionSet.id.in_(stops))
-        .options(joinedload(PredictionSet.checkpoint), joinedload(PredictionSet.dataset))
-    )
-    sets = {row.id: row for row in session.scalars(rows)}
-    parts = _returned(session, sets, stops, macs_budget, at) or _carve(session, sets, stops, macs_budget)
+    sets = _wanted_sets(session, evaluation_id)
+    hold = leases.Hold(worker_id, at, lease_seconds)
+    parts = _take_returned(session, sets, macs_budget, hold) or _carve(session, sets, macs_budget, hold)
     if not parts:
         raise _OvertakenError
-    for part in sorted(parts, key=lambda part: part.id):
-        if not leases.take(session, PredictionPart, part.id, part.token, worker_id, at):
-            raise _OvertakenError
     _note_turn(session, evaluation_id, parts, at)
-    for part in parts:
-        events.record(
-            session,
-            "part_leased",
-            evaluation_id=evaluation_id,
-            subject_id=part.id,
-            worker_id=worker_id,
-            token=part.token + 1,
-            start=part.start,
-            stop=part.stop,
-        )
-    return _describe(parts, sets)
+    events.record_all(
+        session,
+        "part_leased",
+        [
+            {"subject_id": part.id, "token": part.token, "detail": {"start": part.start, "stop": part.stop}}
+            for part in parts
+        ],
+        evaluation_id=evaluation_id,
+        worker_id=worker_id,
+    )
+    session.flush()
+    reach("lease.before_commit")
+    return describe_slice(session, parts)
+
+
+@dataclass(frozen=True)
+class _WantedSet:
+    """One of the evaluation's sets, without what only a worker needs; `stop` is how far the evaluation wants it."""
+
+    id: str
+    frontier: int
+    stop: int
+    block: int
+    macs_per_image: float
 
 
 def _whose_turn(session: Session, at: dt.datetime) -> str | None:
@@ -96,35 +143,28 @@ def _whose_turn(session: Session, at: dt.datetime) -> str | None:
     every live evaluation before it could sort them.
     """
     for priority in reversed(PRIORITIES):
-        turn = (
-            select(Evaluation.id)
-            .where(is_claimable(at), Evaluation.priority == priority)
-            .order_by(Evaluation.last_turn_at, Evaluation.id)
-            .limit(1)
-        )
-        evaluation_id = session.scalars(turn).one_or_none()
+        evaluation_id = session.scalars(_TURN, {"at": at, "priority": priority}).one_or_none()
         if evaluation_id is not None:
             return evaluation_id
     return None
 
 
-def _stops(session: Session, evaluation_id: str) -> dict[str, int]:
-    """How far the evaluation wants each of its sets."""
-    wanted = select(EvaluationSet.set_id, EvaluationSet.stop).where(EvaluationSet.evaluation_id == evaluation_id)
-    return dict(session.execute(wanted).all())
+def _wanted_sets(session: Session, evaluation_id: str) -> dict[str, _WantedSet]:
+    """The evaluation's sets, locked: what is read of them now is still so when it is written."""
+    stops = dict(session.execute(_STOPS, {"evaluation_id": evaluation_id}).all())
+    lock_rows(session, PredictionSet, stops)
+    rows = session.execute(_SETS, {"ids": list(stops)})
+    return {set_id: _WantedSet(set_id, frontier, stops[set_id], block, macs) for set_id, frontier, block, macs in rows}
 
 
-def _returned(
-    session: Session, sets: Mapping[str, PredictionSet], stops: Mapping[str, int], macs_budget: float, at: dt.datetime
-) -> list[PredictionPart]:
+def _take_returned(
+    session: Session, sets: Mapping[str, _WantedSet], macs_budget: float, hold: leases.Hold
+) -> list[TakenPart]:
     """Pending parts of one range of images, as many as fit the budget; a longer part is cut."""
     due = session.scalars(
-        select(PredictionPart)
-        .where(PredictionPart.set_id.in_(sets), is_due(at))
-        .order_by(PredictionPart.start, PredictionPart.stop, PredictionPart.id)
-        .execution_options(populate_existing=True)
-    )
-    wanted = [part for part in due if part.start < stops[part.set_id]]
+        _DUE_PARTS, {"ids": list(sets), "at": hold.at}, execution_options={"populate_existing": True}
+    ).all()
+    wanted = [part for part in due if part.start < sets[part.set_id].stop]
     if not wanted:
         return []
     start, stop = wanted[0].start, wanted[0].stop
@@ -141,79 +181,44 @@ def _returned(
     if (stop - start) * macs_per_image > _CUT_ABOVE * macs_budget and middle < stop:
         for part in chosen:
             leases.cut(session, part, middle)
-    return chosen
+    for part in sorted(chosen, key=lambda part: part.id):
+        if not leases.take(session, PredictionPart, part.id, part.token, hold):
+            raise _OvertakenError
+    return [TakenPart(part.id, part.set_id, part.start, part.stop, part.token + 1, part.batch) for part in chosen]
 
 
-def _carve(
-    session: Session, sets: Mapping[str, PredictionSet], stops: Mapping[str, int], macs_budget: float
-) -> list[PredictionPart]:
-    """New parts at the frontier of the sets that are furthest behind."""
+def _carve(session: Session, sets: Mapping[str, _WantedSet], macs_budget: float, hold: leases.Hold) -> list[TakenPart]:
+    """New parts at the frontier of the sets that are furthest behind, in the worker's hands from the first moment."""
     candidates = [
-        Candidate(row.id, row.frontier, stops[row.id], row.block, row.macs_per_image)
+        Candidate(row.id, row.frontier, row.stop, row.block, row.macs_per_image)
         for row in sets.values()
-        if row.frontier < stops[row.id]
+        if row.frontier < row.stop
     ]
     if not candidates:
         return []
     slice_ = next_slice(candidates, macs_budget)
-    parts = []
-    for set_id in sorted(slice_.set_ids):
-        here = (PredictionSet.id == set_id, PredictionSet.frontier == slice_.start)
-        if changed(session, update(PredictionSet).where(*here).values(frontier=slice_.stop)):
-            parts.append(PredictionPart(id=new_id(), set_id=set_id, start=slice_.start, stop=slice_.stop, token=0))
-    session.add_all(parts)
-    session.flush()
+    here = (PredictionSet.id.in_(slice_.set_ids), PredictionSet.frontier == slice_.start)
+    if changed(session, update(PredictionSet).where(*here).values(frontier=slice_.stop)) != len(slice_.set_ids):
+        raise _OvertakenError
+    parts = [
+        TakenPart(new_id(), set_id, slice_.start, slice_.stop, leases.FIRST_TOKEN, None)
+        for set_id in sorted(slice_.set_ids)
+    ]
+    rows = [
+        {"id": part.id, "set_id": part.set_id, "start": part.start, "stop": part.stop, **hold.columns(part.token)}
+        for part in parts
+    ]
+    session.execute(insert(PredictionPart), rows)
     return parts
 
 
-def _note_turn(session: Session, evaluation_id: str, parts: Sequence[PredictionPart], at: dt.datetime) -> None:
+def _note_turn(session: Session, evaluation_id: str, parts: Sequence[TakenPart], at: dt.datetime) -> None:
     """Count the turn of the chosen evaluation; whoever waits for these images is being predicted from now on."""
-    waiting = (
-        select(EvaluationSet.evaluation_id)
-        .join(Evaluation, Evaluation.id == EvaluationSet.evaluation_id)
-        .where(
-            EvaluationSet.set_id.in_([part.set_id for part in parts]),
-            EvaluationSet.stop > parts[0].start,
-            is_any(Evaluation.status, EvaluationStatus.QUEUED),
-        )
-    )
-    ids = {evaluation_id, *session.scalars(waiting)}
+    waiting = session.scalars(_QUEUED_FOR, {"ids": [part.set_id for part in parts], "start": parts[0].start})
+    ids = {evaluation_id, *waiting}
     lock_rows(session, Evaluation, ids)
     queued = (Evaluation.id.in_(ids), Evaluation.status == EvaluationStatus.QUEUED)
     changed(session, update(Evaluation).where(*queued).values(status=EvaluationStatus.PREDICTING, started_at=at))
     chosen = (Evaluation.id == evaluation_id, Evaluation.status == EvaluationStatus.PREDICTING)
     if not changed(session, update(Evaluation).where(*chosen).values(last_turn_at=at)):
         raise _OvertakenError
-
-
-def _describe(parts: Sequence[PredictionPart], sets: Mapping[str, PredictionSet]) -> LeasedSlice:
-    dataset = sets[parts[0].set_id].dataset
-    return LeasedSlice(
-        start=parts[0].start,
-        stop=parts[0].stop,
-        dataset_id=dataset.id,
-        dataset_root=str(datasets.root_of(dataset)),
-        dataset_name=dataset.name,
-        index_key=str(dataset.index_key),
-        index_sha256=str(dataset.index_sha256),
-        parts=tuple(_leased_part(part, sets[part.set_id]) for part in parts),
-    )
-
-
-def _leased_part(part: PredictionPart, row: PredictionSet) -> LeasedPart:
-    checkpoint = row.checkpoint
-    mapping = map_classes(checkpoint.class_names, row.dataset.classes or [])
-    return LeasedPart(
-        id=part.id,
-        token=part.token + 1,
-        set_id=row.id,
-        view=row.view,
-        checkpoint_id=checkpoint.id,
-        checkpoint_name=checkpoint.name,
-        checkpoint_path=str(checkpoint.path),
-        checkpoint_sha256=str(checkpoint.sha256),
-        architecture=checkpoint.architecture or {},
-        preprocessing=checkpoint.preprocessing or {},
-        batch_limit=part.batch,
-        class_outputs=None if mapping is None else mapping.outputs,
-    )

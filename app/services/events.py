@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
 from app.db.models import Event
@@ -30,3 +32,15 @@ def record(
             detail=detail,
         )
     )
+
+
+def record_all(session: Session, kind: str, rows: Sequence[dict[str, Any]], **shared: Any) -> None:
+    """Append several events of one kind at once.
+
+    Args:
+        session: of a writing transaction.
+        kind: of all of them.
+        rows: columns of each event that differ.
+        shared: columns that all of them have.
+    """
+    session.execute(insert(Event), [{"kind": kind, **shared, **row} for row in rows])

@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
+from app.config import DEFAULT_LEASE_SECONDS
 from app.db.base import new_id
 from app.db.clock import now
 from app.db.conditions import is_any, wanted_part
@@ -33,15 +34,20 @@ from app.db.models import (
 from app.db.session import Database
 from app.db.statements import changed, lock_rows
 from app.errors import LeaseLostError
+from app.fault_points import reach
 from app.services import events, registration
 
-LEASE_SECONDS = 30
-HEARTBEAT_SECONDS = 5
+LEASE_SECONDS = DEFAULT_LEASE_SECONDS
+#: Heartbeats in the time of one lease: a few may fail before it lapses.
+BEATS_PER_LEASE = 6
 #: A lease that ends in a transient error comes back after 5, 10, 20 and 40 seconds; the fifth error is final.
 MAX_ATTEMPTS = 5
 BACK_OFF_SECONDS = 5.0
 #: So many holders may vanish over a row before it is suspected to be what kills them.
 MAX_LOST_LEASES = 3
+
+#: Of a row that is made in a worker's hands.
+FIRST_TOKEN = 1
 
 Leasable = type[PredictionPart] | type[WorkItem]
 
@@ -72,16 +78,24 @@ class HeartbeatAnswer:
     unwanted: frozenset[str]
 
 
-def take(session: Session, table: Leasable, row_id: str, token: int, worker_id: str, at: dt.datetime) -> bool:
+@dataclass(frozen=True)
+class Hold:
+    """Who takes rows, and when."""
+
+    worker_id: str
+    at: dt.datetime
+    lease_seconds: float = DEFAULT_LEASE_SECONDS
+
+    def columns(self, token: int) -> dict[str, Any]:
+        """What a row says that is held under `token`."""
+        until = self.at + dt.timedelta(seconds=self.lease_seconds)
+        return {"state": LeaseState.LEASED, "worker_id": self.worker_id, "token": token, "lease_until": until}
+
+
+def take(session: Session, table: Leasable, row_id: str, token: int, hold: Hold) -> bool:
     """Move a pending row into a worker's hands; False when somebody else was faster."""
     pending = (table.id == row_id, table.token == token, table.state == LeaseState.PENDING)
-    values = {
-        "state": LeaseState.LEASED,
-        "worker_id": worker_id,
-        "token": token + 1,
-        "lease_until": at + dt.timedelta(seconds=LEASE_SECONDS),
-    }
-    return changed(session, update(table).where(*pending).values(**values)) == 1
+    return changed(session, update(table).where(*pending).values(**hold.columns(token + 1))) == 1
 
 
 def end(session: Session, table: Leasable, row_id: str, token: int, state: LeaseState, **columns: Any) -> bool:
@@ -120,7 +134,9 @@ def cut(session: Session, part: PredictionPart, middle: int) -> None:
     session.flush()
 
 
-def lease_item(db: Database, worker_id: str, queues: Sequence[str]) -> ItemLease | None:
+def lease_item(
+    db: Database, worker_id: str, queues: Sequence[str], lease_seconds: float = LEASE_SECONDS
+) -> ItemLease | None:
     """Take the pending item of these queues that is due, by priority, then age; None when there is none."""
     with db.write() as session:
         at = now(session)
@@ -136,7 +152,7 @@ def lease_item(db: Database, worker_id: str, queues: Sequence[str]) -> ItemLease
             .with_for_update(skip_locked=True)
         )
         item = session.scalars(due).one_or_none()
-        if item is None or not take(session, WorkItem, item.id, item.token, worker_id, at):
+        if item is None or not take(session, WorkItem, item.id, item.token, Hold(worker_id, at, lease_seconds)):
             return None
         token = item.token + 1
         events.record(
@@ -148,6 +164,8 @@ def lease_item(db: Database, worker_id: str, queues: Sequence[str]) -> ItemLease
             token=token,
             item=item.kind,
         )
+        session.flush()
+        reach("item_lease.before_commit")
         return ItemLease(
             item.id, token, item.kind, item.payload, item.evaluation_id, item.checkpoint_id, item.dataset_id
         )
@@ -204,8 +222,11 @@ def finishing(db: Database, lease: ItemLease) -> Iterator[Session]:
         )
         if held:
             yield session
+            session.flush()
+            reach("finish_item.before_commit")
     if not held:
         raise LeaseLostError("item", lease.id, lease.token)
+    reach("finish_item.after_commit")
 
 
 def close_items(session: Session, evaluation_id: str, code: str, message: str) -> None:
@@ -247,8 +268,9 @@ def renew(
     doing: str | None,
     images_per_second: float | None,
     macs_per_second: float | None,
+    lease_seconds: float = LEASE_SECONDS,
 ) -> HeartbeatAnswer:
-    """Keep a worker's leases for another `LEASE_SECONDS`, and note that it lives.
+    """Keep a worker's leases for another `lease_seconds`, and note that it lives.
 
     Args:
         db: the database.
@@ -257,6 +279,7 @@ def renew(
         doing: a few words for the worker's row.
         images_per_second: image-views a second: an image under two views counts twice.
         macs_per_second: multiply-accumulates a second.
+        lease_seconds: from now on.
     """
     kept: set[str] = set()
     with db.write() as session:
@@ -267,7 +290,7 @@ def renew(
             if pairs:
                 lock_rows(session, table, [row_id for row_id, _ in pairs])
                 ours = (tuple_(table.id, table.token).in_(pairs), table.state == LeaseState.LEASED)
-                until = at + dt.timedelta(seconds=LEASE_SECONDS)
+                until = at + dt.timedelta(seconds=lease_seconds)
                 renewal = update(table).where(*ours).values(lease_until=until).returning(table.id)
                 kept |= set(session.scalars(renewal, execution_options={"synchronize_session": False}))
         unwanted = select(PredictionPart.id).where(PredictionPart.id.in_(kept), ~wanted_part())
@@ -283,4 +306,6 @@ def renew(
             "macs_per_second": macs_per_second,
         }
         changed(session, update(Worker).where(Worker.id == worker_id).values(**seen))
+        reach("heartbeat.before_commit")
+    reach("heartbeat.after_commit")
     return answer
