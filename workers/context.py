@@ -133,6 +133,7 @@ def open_context(runtime: Runtime, options: WorkerOptions, stopping: Callable[[]
         worker_id,
         stopping=stopping,
         rates=lambda: (rate.images_per_second, rate.macs_per_second),
+        lease_seconds=runtime.settings.lease_seconds,
     )
     heartbeat.start()
     bind(worker_id=worker_id)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import structlog
 
 from app.errors import DatabaseUnavailableError, LeaseLostError, StorageFullError
+from app.fault_points import reach
 from app.services import leases, predictions, workers
 from app.services.leases import ItemLease
 from workers import fuse, predict, register
@@ -46,18 +47,25 @@ def work_once(context: WorkerContext) -> bool:
     Raises:
         DatabaseUnavailableError: the database does not answer.
     """
-    item = leases.lease_item(context.runtime.db, context.worker_id, context.options.queues)
+    lease_seconds = context.runtime.settings.lease_seconds
+    item = leases.lease_item(context.runtime.db, context.worker_id, context.options.queues, lease_seconds)
     if item is not None:
+        reach("item_lease.after_commit")
         with structlog.contextvars.bound_contextvars(item=item.id, kind=item.kind, evaluation=item.evaluation_id):
             _run_item(context, item)
         return True
     if "predict" not in context.options.queues:
         return False
     slice_ = predictions.lease_slice(
-        context.runtime.db, context.worker_id, context.rate.macs_per_second, context.options.slice_seconds
+        context.runtime.db,
+        context.worker_id,
+        context.rate.macs_per_second,
+        context.options.slice_seconds,
+        lease_seconds,
     )
     if slice_ is None:
         return False
+    reach("lease.after_commit")
     try:
         predict.run_slice(context, slice_)
     except StorageFullError as error:

@@ -52,7 +52,8 @@ class Heartbeat:
         *,
         stopping: Callable[[], bool],
         rates: Callable[[], tuple[float | None, float | None]],
-        interval: float = leases.HEARTBEAT_SECONDS,
+        lease_seconds: float = leases.LEASE_SECONDS,
+        interval: float | None = None,
         stall_seconds: float = STALL_SECONDS,
         drain_seconds: float = DRAIN_SECONDS,
         give_up: Callable[[str], None] | None = None,
@@ -64,14 +65,16 @@ class Heartbeat:
             worker_id: row to keep alive.
             stopping: whether the process was asked to stop.
             rates: images a second and MACs a second, as measured so far.
-            interval: seconds between two beats.
+            lease_seconds: how long a renewal holds.
+            interval: seconds between two beats; by default several come in the time of one lease.
             stall_seconds: see `STALL_SECONDS`.
             drain_seconds: see `DRAIN_SECONDS`.
             give_up: what to do with a process that hangs, given the reason; by default it ends at once.
         """
         self._db, self._worker_id = db, worker_id
         self._stopping, self._rates = stopping, rates
-        self._interval, self._stall_seconds, self._drain_seconds = interval, stall_seconds, drain_seconds
+        self._lease_seconds, self._interval = lease_seconds, interval or lease_seconds / leases.BEATS_PER_LEASE
+        self._stall_seconds, self._drain_seconds = stall_seconds, drain_seconds
         self._give_up = give_up or _leave
         self._lock = threading.Lock()
         self._held: tuple[HeldLease, ...] = ()
@@ -159,6 +162,7 @@ class Heartbeat:
             doing,
             images_per_second,
             macs_per_second,
+            self._lease_seconds,
         )
         with self._lock:
             # What ended while the answer was under way is gone for a better reason.
