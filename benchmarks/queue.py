@@ -20,10 +20,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import event, select
+from sqlalchemy import event
 
 from app.db import migrations
-from app.db.models import LIVE_STATUSES, Evaluation
 from app.db.queries import evaluations as queries
 from app.db.session import Database
 from app.representations.requests import EvaluationRequest
@@ -58,11 +57,8 @@ def main() -> None:
         _time_leases(catalogue)
         _time_reads(catalogue)
         started = time.perf_counter()
-        with db.read() as session:
-            live = session.scalars(select(Evaluation.id).where(Evaluation.status.in_(LIVE_STATUSES))).all()
-        for evaluation_id in live:
-            evaluations.cancel(db, evaluation_id)
-        print(f"{f'cancel all {len(live):,}':32} {time.perf_counter() - started:8.1f} s")
+        cancelled = evaluations.cancel_many(db)
+        print(f"{f'cancel all {cancelled:,}':32} {time.perf_counter() - started:8.1f} s")
         db.dispose()
 
 

@@ -16,7 +16,7 @@ from app.db.queries import paper as paper_queries
 from app.errors import ServiceError
 from app.representations.base import Document
 from app.representations.catalogue import CheckpointDocument, DatasetDocument
-from app.representations.requests import CheckpointRequest, DatasetRequest, EvaluationRequest
+from app.representations.requests import CancelRequest, CheckpointRequest, DatasetRequest, EvaluationRequest
 from app.runtime import Runtime, build_runtime
 from app.services import comparisons as comparison_service
 from app.services import datasets as dataset_service
@@ -102,6 +102,9 @@ class Backend(Protocol):
     def act(self, evaluation_id: str, action: str) -> Json:
         """`cancel` or `retry` one."""
 
+    def cancel_all(self) -> Json:
+        """Cancel every evaluation that has not ended; how many."""
+
 
 def load_runner() -> Runner:
     """The worker side of this installation.
@@ -182,6 +185,9 @@ class LocalBackend:
         {"cancel": evaluation_service.cancel, "retry": evaluation_service.retry}[action](self.runtime.db, evaluation_id)
         return self.evaluation(evaluation_id)
 
+    def cancel_all(self) -> Json:
+        return {"cancelled": evaluation_service.cancel_many(self.runtime.db)}
+
 
 class HttpBackend:
     """Answers from a server's REST interface."""
@@ -236,6 +242,9 @@ class HttpBackend:
 
     def act(self, evaluation_id: str, action: str) -> Json:
         return self._call("POST", f"/evaluations/{evaluation_id}/{action}")
+
+    def cancel_all(self) -> Json:
+        return self._call("POST", "/evaluations/cancel", CancelRequest(ids=None))
 
     def _list(self, path: str) -> list[Json]:
         items: list[Json] = []

@@ -88,7 +88,7 @@ def evaluate(
         _wait(source, evaluation["id"], as_json)
     evaluation = source.evaluation(evaluation["id"])
     if not (wait or local):
-        print_json(evaluation) if as_json else _print_status(evaluation)
+        _show(evaluation, as_json)
         return
     _finish(source, evaluation, as_json)
 
@@ -100,7 +100,7 @@ def evaluate(
 def status(evaluation_id: str, as_json: bool) -> None:
     """Show how one evaluation is doing, and why it waits."""
     evaluation = backend().evaluation(evaluation_id)
-    print_json(evaluation) if as_json else _print_status(evaluation)
+    _show(evaluation, as_json)
 
 
 @click.command()
@@ -168,28 +168,34 @@ def ls(limit: int, wanted: str | None, as_json: bool) -> None:
     )
 
 
-def _action(action: str, help_text: str) -> click.Command:
-    @click.command(action, help=help_text)
-    @click.argument("evaluation_id", metavar="ID")
-    @json_option
-    @named_errors
-    def command(evaluation_id: str, as_json: bool) -> None:
-        evaluation = backend().act(evaluation_id, action)
-        print_json(evaluation) if as_json else _print_status(evaluation)
+@click.command()
+@click.argument("evaluation_id", metavar="[ID]", required=False)
+@click.option("--all", "everything", is_flag=True, help="Every evaluation that has not ended.")
+@json_option
+@named_errors
+def cancel(evaluation_id: str | None, everything: bool, as_json: bool) -> None:
+    """Cancel one evaluation, or all; what others want too goes on."""
+    if (evaluation_id is None) != everything:
+        raise click.UsageError("name one evaluation, or say --all")
+    if evaluation_id is not None:
+        _show(backend().act(evaluation_id, "cancel"), as_json)
+        return
+    answer = backend().cancel_all()
+    print_json(answer) if as_json else click.echo(f"{answer['cancelled']:,} cancelled")
 
-    return command
+
+@click.command()
+@click.argument("evaluation_id", metavar="ID")
+@json_option
+@named_errors
+def retry(evaluation_id: str, as_json: bool) -> None:
+    """Take up a failed or cancelled evaluation again; what is done stays done."""
+    _show(backend().act(evaluation_id, "retry"), as_json)
 
 
 def register(group: click.Group) -> None:
     """Add these commands."""
-    for command in (
-        evaluate,
-        status,
-        results,
-        ls,
-        _action("cancel", "Cancel one evaluation; what others want too goes on."),
-        _action("retry", "Take up a failed or cancelled evaluation again; what is done stays done."),
-    ):
+    for command in (evaluate, status, results, ls, cancel, retry):
         group.add_command(command)
 
 
@@ -226,7 +232,7 @@ def _wait(source: Backend, evaluation_id: str, as_json: bool) -> None:
 
 def _finish(source: Backend, evaluation: dict[str, Any], as_json: bool) -> None:
     if evaluation["status"] != "succeeded":
-        print_json(evaluation) if as_json else _print_status(evaluation)
+        _show(evaluation, as_json)
         sys.exit(EXIT_FAILED)
     scores = source.scores(evaluation["id"])
     if as_json:
@@ -247,6 +253,10 @@ def _print_scores(rows: list[dict[str, Cell]]) -> None:
     unreadable = max((int(row["n_unreadable"] or 0) for row in rows), default=0)
     if unreadable:
         click.echo(f"{unreadable} unreadable image{'s' if unreadable != 1 else ''} left out")
+
+
+def _show(evaluation: dict[str, Any], as_json: bool) -> None:
+    print_json(evaluation) if as_json else _print_status(evaluation)
 
 
 def _print_status(evaluation: dict[str, Any]) -> None:

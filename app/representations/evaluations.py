@@ -127,6 +127,12 @@ class ScoreDocument(Document):
     n_unreadable: int
 
 
+class CancelledDocument(Document):
+    """How many evaluations one request cancelled."""
+
+    cancelled: int
+
+
 class ScoresDocument(Document):
     """All scores of one evaluation: views, then (checkpoint, mode), then checkpoints, then the ensemble."""
 

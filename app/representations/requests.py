@@ -56,6 +56,14 @@ class EvaluationRequest(Request):
     unreadable: Literal["fail", "skip"] = "fail"
 
 
+class CancelRequest(Request):
+    """Which evaluations to cancel: those of `ids` that have not ended, or with null all that have not."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"ids": None}]})
+
+    ids: list[Name] | None = Field(max_length=10_000)
+
+
 class CheckpointRequest(Request):
     """Register a weights file. What the file itself tells (configuration, width, classes…) need not be said."""
 

@@ -40,7 +40,8 @@ def record_all(session: Session, kind: str, rows: Sequence[dict[str, Any]], **sh
     Args:
         session: of a writing transaction.
         kind: of all of them.
-        rows: columns of each event that differ.
+        rows: columns of each event that differ; none is no event.
         shared: columns that all of them have.
     """
-    session.execute(insert(Event), [{"kind": kind, **shared, **row} for row in rows])
+    if rows:
+        session.execute(insert(Event), [{"kind": kind, **shared, **row} for row in rows])

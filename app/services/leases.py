@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -229,10 +229,10 @@ def finishing(db: Database, lease: ItemLease) -> Iterator[Session]:
     reach("finish_item.after_commit")
 
 
-def close_items(session: Session, evaluation_id: str, code: str, message: str) -> None:
-    """End the open items of an evaluation; whoever holds one learns of it at the next heartbeat."""
+def close_items(session: Session, evaluation_ids: Collection[str], code: str, message: str) -> None:
+    """End the open items of evaluations; whoever holds one learns of it at the next heartbeat."""
     open_items = (
-        WorkItem.evaluation_id == evaluation_id,
+        WorkItem.evaluation_id.in_(evaluation_ids),
         WorkItem.state.in_([LeaseState.PENDING, LeaseState.LEASED]),
     )
     ended = {"state": LeaseState.FAILED, "lease_until": None, "error_code": code, "error_message": message}

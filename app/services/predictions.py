@@ -138,7 +138,7 @@ def reopen(db: Database, part_id: str) -> None:
             .distinct()
         )
         for evaluation_id in sorted(session.scalars(fusing)):
-            leases.close_items(session, evaluation_id, "artifact_damaged", "posteriors are computed anew")
+            leases.close_items(session, [evaluation_id], "artifact_damaged", "posteriors are computed anew")
             back = (Evaluation.id == evaluation_id, Evaluation.status == EvaluationStatus.FUSING)
             changed(session, update(Evaluation).where(*back).values(status=EvaluationStatus.PREDICTING))
         reach("reopen.before_commit")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
-from app.db.models import PredictionPart
+from app.db.models import Event, PredictionPart
 from app.db.queries import evaluations as queries
 from app.db.queries import events
-from app.errors import NotFoundError, StateConflictError
+from app.errors import LeaseLostError, NotFoundError, StateConflictError
 from app.services import evaluations, leases, predictions
 from tests.catalogue import Catalogue
 
@@ -148,6 +148,33 @@ def test_cancelling_ends_it_and_the_worker_learns_at_its_next_heartbeat(catalogu
         evaluations.cancel(catalogue.db, evaluation_id)
     with pytest.raises(NotFoundError):
         evaluations.cancel(catalogue.db, "nothing")
+
+
+def test_cancelling_all_ends_what_has_not_ended_and_leaves_the_rest(catalogue: Catalogue) -> None:
+    catalogue.dataset(images=100)
+    for name in ("a", "b", "c"):
+        catalogue.checkpoint(name)
+    worker = catalogue.worker()
+    succeeded = catalogue.submit("a", protocol=DENSE)
+    catalogue.predict_all(worker)
+    catalogue.fuse(worker)
+    fusing = catalogue.submit("b", protocol=DENSE)
+    catalogue.predict_all(worker)
+    item = leases.lease_item(catalogue.db, worker, ["fuse"])
+    assert item is not None
+    queued = [catalogue.submit("c", protocol=DENSE) for _ in range(3)]
+    assert evaluations.cancel_many(catalogue.db, {queued[0], succeeded, "nothing"}) == 1
+    assert [catalogue.status(one) for one in (*queued, succeeded)] == ["cancelled", "queued", "queued", "succeeded"]
+    assert evaluations.cancel_many(catalogue.db, []) == 0
+    assert evaluations.cancel_many(catalogue.db) == 3
+    assert {catalogue.status(one) for one in (*queued, fusing)} == {"cancelled"}
+    assert catalogue.status(succeeded) == "succeeded"
+    with pytest.raises(LeaseLostError):
+        evaluations.succeed(catalogue.db, item, [], {})
+    assert predictions.lease_slice(catalogue.db, worker, 1e12) is None
+    with catalogue.db.read() as session:
+        told = session.scalars(select(Event.evaluation_id).where(Event.kind == "evaluation_cancelled")).all()
+    assert sorted(told, key=str) == sorted([*queued, fusing])
 
 
 def test_cancelling_while_it_is_fused_takes_the_item_away(catalogue: Catalogue) -> None:

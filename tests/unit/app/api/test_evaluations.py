@@ -173,6 +173,24 @@ def test_an_evaluation_is_cancelled_and_tried_again(client: FlaskClient, body: d
     assert (again.status_code, again.json["status"]) == (202, "queued")
 
 
+def test_many_are_cancelled_with_one_request(client: FlaskClient, service: Service, body: dict[str, Any]) -> None:
+    ids = [service.submit("one"), service.submit("two"), service.submit("one", "two")]
+    some = client.post(f"{URL}/cancel", json={"ids": [ids[0], "nothing"]})
+    assert (some.status_code, some.json) == (200, {"cancelled": 1})
+    assert client.post(f"{URL}/cancel", json={"ids": []}).json == {"cancelled": 0}
+    assert client.post(f"{URL}/cancel", json={"ids": None}).json == {"cancelled": 2}
+    assert {item["status"] for item in client.get(URL).json["items"]} == {"cancelled"}
+
+
+def test_cancelling_many_without_saying_which_is_refused(
+    client: FlaskClient, service: Service, body: dict[str, Any]
+) -> None:
+    service.submit("one")
+    answer = client.post(f"{URL}/cancel", json={})
+    assert (answer.status_code, answer.json["errors"][0]["pointer"]) == (422, "/ids")
+    assert client.get(URL).json["items"][0]["status"] == "queued"
+
+
 def test_what_has_ended_cannot_be_cancelled_and_what_runs_not_retried(
     client: FlaskClient, body: dict[str, Any]
 ) -> None:

@@ -189,6 +189,16 @@ def test_a_finished_evaluation_cannot_be_cancelled(home: Path, evaluation: dict[
     assert "state_conflict" in result.stderr
 
 
+def test_all_that_has_not_ended_is_cancelled_at_once(home: Path, evaluation: dict[str, object]) -> None:
+    asked = ("--dataset", "photos", "--checkpoint", "small-a", "--protocol", "vgg-single-scale", "--force")
+    submitted = ok(home, "evaluate", *asked, "--json")
+    assert run(home, "cancel").exit_code == 2
+    assert run(home, "cancel", str(json.loads(submitted.stdout)["id"]), "--all").exit_code == 2
+    assert ok(home, "cancel", "--all").stdout == "1 cancelled\n"
+    assert json.loads(ok(home, "cancel", "--all", "--json").stdout) == {"cancelled": 0}
+    assert json.loads(ok(home, "status", str(evaluation["id"]), "--json").stdout)["status"] == "succeeded"
+
+
 def test_broken_settings_exit_4_with_every_problem(home: Path) -> None:
     result = run(home, "ls", SOFTVOTE_BIND="0.0.0.0:80", SOFTVOTE_BROKER_URL="amqp://x")
     assert result.exit_code == 4
@@ -212,7 +222,13 @@ def test_the_doctor_names_what_is_missing_and_what_to_do(home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("doctor",), ("dataset", "add", "photos"), ("checkpoint", "add", "A.safetensors")]
+    "arguments",
+    [
+        ("doctor",),
+        ("dataset", "add", "photos"),
+        ("checkpoint", "add", "A.safetensors"),
+        ("train", "--config", "A", "--train-scale", "256", "--dataset", "photos", "--output", "a.safetensors"),
+    ],
 )
 def test_without_torch_a_command_that_needs_it_says_what_to_install(home: Path, arguments: tuple[str, ...]) -> None:
     program = WITHOUT_TORCH + f"from app.cli.main import main; main({list(arguments)!r})"
