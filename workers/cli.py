@@ -14,6 +14,7 @@ from app.cli.output import named_errors
 from app.config import Settings
 from app.messaging import QUEUES
 from workers.options import WorkerOptions
+from workers.training.command import train
 
 
 @click.command()
@@ -75,7 +76,7 @@ def up(bind: str | None, workers: int, device: str) -> None:
 
 def register(group: click.Group) -> None:
     """Add these commands; found through the entry point group `softvote.commands`."""
-    for command in (worker, scheduler, up):
+    for command in (worker, scheduler, up, train):
         group.add_command(command)
 
 

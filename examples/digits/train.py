@@ -1,25 +1,22 @@
 """Train the demo's networks: the paper's schedule in small, on the training images that make_dataset.py writes.
 
-    python -m examples.digits.train [NAME ...] [--output FOLDER]
+    python -m examples.digits.train [NAME ...] [--output FOLDER] [--seed N] [--print]
 
-Everything is the paper's times 32/224: crop 32, S = 36 and 54 for 256 and 384, [36;72] for [256;512]. The order is the
-paper's too (section 3.1): A from random weights, the deeper networks at S = 36 begun with layers of A, S = 54 begun
-with S = 36, the jittered ones fine-tuned from S = 54. A name needs the checkpoint it begins with; without names, all
-are trained in turn. An interrupted run goes on where it stopped, and finished checkpoints are left as they are.
+Each is one `softvote train` command; --print shows them and runs nothing. Everything is the paper's times 32/224: crop
+32, S = 36 and 54 for 256 and 384, [36;72] for [256;512]. The order is the paper's too (section 3.1): A from random
+weights, the deeper networks at S = 36 begun with layers of A, S = 54 begun with S = 36, the jittered ones fine-tuned
+from S = 54. A name needs the checkpoint it begins with; without names, all are trained in turn. An interrupted run
+goes on where it stopped, and finished checkpoints are left as they are.
 """
 
 from __future__ import annotations
 
 import argparse
+import shlex
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-import torch
-
-from ensembles.scales import TrainingScale
-from workers.training.loop import EpochReport, train
-from workers.training.plan import TrainingPlan
+from workers.training.command import train
 
 HERE = Path(__file__).parent
 CROP = 32
@@ -43,22 +40,31 @@ class Recipe:
     learning_rate: float
     decay_epochs: tuple[int, ...]
 
-    def plan(self, dataset: Path, checkpoints: Path) -> TrainingPlan:
-        """The training run; colours are left alone, because no digit's colour means anything."""
-        return TrainingPlan(
-            dataset=dataset,
-            training_scale=TrainingScale.parse(self.scale),
-            configuration=self.configuration,
-            width=WIDTH,
-            crop=CROP,
-            epochs=self.epochs,
-            batch_size=32,
-            learning_rate=self.learning_rate,
-            decay_epochs=self.decay_epochs,
-            dropout=0.25,
-            rgb_shift=0.0,
-            init_from=None if self.begins_with is None else checkpoints / f"{self.begins_with}.safetensors",
-        )
+    def options(self, dataset: Path, checkpoints: Path, name: str, seed: int = 0) -> list[str]:
+        """Of `softvote train`. Colours are left alone, because no digit's colour means anything.
+
+        One thread: the networks are too narrow for a second one to help, and the sums it would split come out
+        differently.
+        """
+        begin = "he" if self.begins_with is None else str(checkpoints / f"{self.begins_with}.safetensors")
+        options = {
+            "config": self.configuration,
+            "width": WIDTH,
+            "crop": CROP,
+            "train-scale": self.scale,
+            "dataset": dataset,
+            "output": checkpoints / f"{name}.safetensors",
+            "init": begin,
+            "epochs": self.epochs,
+            "batch-size": 32,
+            "learning-rate": self.learning_rate,
+            "decay-epochs": ",".join(map(str, self.decay_epochs)),
+            "dropout": 0.25,
+            "rgb-shift": 0,
+            "seed": seed,
+            "threads": 1,
+        }
+        return [word for option, value in options.items() for word in (f"--{option}", str(value))]
 
 
 RECIPES: dict[str, Recipe] = {
@@ -80,26 +86,29 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one or more of {', '.join(RECIPES)}; all by default")
     parser.add_argument("--dataset", type=Path, default=HERE / "train")
     parser.add_argument("--output", type=Path, default=HERE / "checkpoints")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--print", action="store_true", help="show the commands and run nothing")
     arguments = parser.parse_args()
     unknown = sorted(set(arguments.names) - set(RECIPES))
     if unknown:
         parser.error(f"unknown: {', '.join(unknown)}; known: {', '.join(RECIPES)}")
-    # The networks are too narrow for a second thread to help, and the sums it would split come out differently.
-    torch.set_num_threads(1)
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    for name in arguments.names or RECIPES:
-        target = arguments.output / f"{name}.safetensors"
-        if not target.exists():
-            train(RECIPES[name].plan(arguments.dataset, arguments.output), target, progress=partial(print_epoch, name))
+    names = arguments.names or list(RECIPES)
+    if arguments.print:
+        for name in names:
+            options = RECIPES[name].options(arguments.dataset, arguments.output, name, arguments.seed)
+            print("softvote train", shlex.join(options))
+    else:
+        train_all(names, arguments.dataset, arguments.output, arguments.seed)
 
 
-def print_epoch(name: str, report: EpochReport) -> None:
-    """One line: loss and error of the epoch's training crops."""
-    print(
-        f"{name} {report.epoch:2}/{RECIPES[name].epochs}  loss {report.loss:.3f}  top-1 error {report.top1_error:6.1%} "
-        f" learning rate {report.learning_rate:.2g}  {report.images_per_second:.0f} images/s",
-        flush=True,
-    )
+def train_all(names: list[str], dataset: Path, output: Path, seed: int) -> None:
+    """Train each network in turn, unless its checkpoint is there."""
+    output.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        if not (output / f"{name}.safetensors").exists():
+            options = RECIPES[name].options(dataset, output, name, seed)
+            print(f"\n$ softvote train {shlex.join(options)}", flush=True)
+            train.main(options, "softvote train", standalone_mode=False)
 
 
 if __name__ == "__main__":

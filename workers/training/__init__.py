@@ -1,1 +1,1 @@
-"""Training by the paper's recipe (section 3.1): what a run is, its images, its first weights, and the loop over epochs."""
+"""Training by the paper's recipe (section 3.1): a run's choices, its images, its first weights, and its epochs."""

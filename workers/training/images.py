@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ensembles.datasets import DatasetIndex
-from ensembles.preprocessing import decode, resize
+from ensembles.decoding import decode_bytes, read_image_file
+from ensembles.errors import DatasetChangedError
+from ensembles.images import ImageFile
+from ensembles.preprocessing import resize
 from ensembles.scales import TrainingScale, resized_size
 from ensembles.specs import ViewSpec
+from workers.image_data import DatasetImages
 
 #: (N, crop, crop, 3) uint8 RGB and (N,) int64.
 Batch = tuple[NDArray[np.uint8], NDArray[np.int64]]
@@ -82,15 +85,16 @@ class TrainingImages:
 
     Raises:
         UnreadableImageError: an image cannot be decoded; found at once where images are kept in memory.
+        DatasetChangedError: a file is not the one in the index.
     """
 
     def __init__(
-        self, root: Path, index: DatasetIndex, training_scale: TrainingScale, crop: int, cache_bytes: int = 2 << 30
+        self, dataset: DatasetImages, training_scale: TrainingScale, crop: int, cache_bytes: int = 2 << 30
     ) -> None:
-        self._root, self._index, self._scale, self._crop = root, index, training_scale, crop
+        self._files, self._index, self._scale, self._crop = dataset.files, dataset.index, training_scale, crop
         self._kept: list[Image.Image | NDArray[np.uint8]] | None = None
         if self._bytes_in_memory() <= cache_bytes:
-            self._kept = [self._load(position) for position in range(len(index.images))]
+            self._kept = [self._load(position) for position in range(len(dataset.files))]
 
     def _bytes_in_memory(self) -> int:
         if self._scale.jittered:
@@ -100,9 +104,9 @@ class TrainingImages:
         return sum(3 * width * height for width, height in sizes)
 
     def _load(self, position: int) -> Image.Image | NDArray[np.uint8]:
-        image_id = self._index.images[position].id
-        image = decode(self._root / image_id, image_id=image_id)
-        return image if self._scale.jittered else resize(image, _view(self._scale.smallest), image_id=image_id)
+        file = self._files[position]
+        image = _decoded(file)
+        return image if self._scale.jittered else resize(image, _view(self._scale.smallest), image_id=file.id)
 
     def _resized(self, position: int, scale: int) -> NDArray[np.uint8]:
         source = self._load(position) if self._kept is None else self._kept[position]
@@ -142,6 +146,13 @@ class TrainingImages:
             cut = image[top : top + crop, left : left + crop]
             pixels[row] = cut[:, ::-1] if part.flips[row] else cut
         return pixels, self._index.labels[part.order]
+
+
+def _decoded(file: ImageFile) -> Image.Image:
+    data = read_image_file(file.path, file.id)
+    if file.sha256 is not None and (found := hashlib.sha256(data).hexdigest()) != file.sha256:
+        raise DatasetChangedError(file.id, file.sha256, f"sha256 {found[:12]}…")
+    return decode_bytes(data, image_id=file.id)
 
 
 @cache

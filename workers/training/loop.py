@@ -15,15 +15,16 @@ from torch import nn
 from torch.nn import functional as F
 
 from ensembles.checkpoints import CheckpointMetadata, save_checkpoint
-from ensembles.datasets import DatasetIndex, scan_image_folder
-from ensembles.errors import EnsemblesError, Problem, SpecError
+from ensembles.errors import EnsemblesError, NonFiniteOutputError, Problem, SpecError
 from ensembles.forward import exact_arithmetic
 from ensembles.preprocessing import to_network_input
 from ensembles.specs import Preprocessing
 from ensembles.vgg import VGG
-from workers.training.initial_network import initial_network
+from workers.image_data import DatasetImages
 from workers.training.images import Augmentation, Colours, TrainingImages
+from workers.training.initial_network import initial_network
 from workers.training.plan import TrainingPlan
+from workers.training.validation import Validation
 
 
 class TrainingDivergedError(EnsemblesError):
@@ -48,7 +49,8 @@ class EpochReport:
         loss: mean cross-entropy of the training crops as they were shown, nats.
         top1_error: share of them that were wrong, 0..1, dropout in force.
         learning_rate: of this epoch.
-        images_per_second: of this epoch.
+        images_per_second: of this epoch, validation not counted.
+        validation_error: share of the validation images that were wrong after it, 0..1; None without a validation set.
     """
 
     epoch: int
@@ -56,16 +58,20 @@ class EpochReport:
     top1_error: float
     learning_rate: float
     images_per_second: float
+    validation_error: float | None = None
 
 
 def train(
     plan: TrainingPlan,
+    dataset: DatasetImages,
     output: Path,
     *,
+    validation: DatasetImages | None = None,
     device: str | torch.device = "cpu",
     threads: int = 2,
     cache_bytes: int = 2 << 30,
-    progress: Callable[[EpochReport], None] | None = None,
+    progress: Callable[[EpochReport], None] = lambda _: None,
+    advance: Callable[[int, int, int], None] = lambda *_: None,
 ) -> tuple[EpochReport, ...]:
     """Train a network and save it as a checkpoint.
 
@@ -75,29 +81,37 @@ def train(
 
     Args:
         plan: what to train.
+        dataset: the training images; K is its number of classes.
         output: the checkpoint, a name ending in .safetensors.
+        validation: images of the same classes, on which the error is measured after each epoch.
         device: where to train.
         threads: that decode and cut crops ahead of the network.
         cache_bytes: decoded images are kept in memory if all of them fit in this.
         progress: called after each epoch; with all earlier epochs first where the run goes on.
+        advance: called after each step with the epoch from 1, the images it has shown, and the images it will show.
 
     Returns:
         One report an epoch.
 
     Raises:
-        SpecError: the plan does not fit the data set or `init_from`, or the state on disk is another plan's.
-        UnreadableImageError: a training image cannot be decoded.
+        SpecError: the plan does not fit the data set or `init_from`, `output` exists, or the state is another plan's.
+        ClassNamesMismatchError: the classes of `validation` are not those of `dataset`.
+        UnreadableImageError: an image cannot be decoded.
+        DatasetChangedError: an image is not the one in the index.
         TrainingDivergedError: the loss became NaN or infinite; the state before that epoch is kept.
     """
-    index = scan_image_folder(plan.dataset)
-    _check(plan, index, output)
-    images = TrainingImages(plan.dataset, index, plan.training_scale, plan.crop, cache_bytes)
-    device = torch.device(device)
+    index = dataset.index
+    _check(plan, dataset, validation, output)
+    device, measured = torch.device(device), None
+    if validation is not None:
+        measured = Validation(validation, index.classes, plan.training_scale, plan.crop, threads)
+    images = TrainingImages(dataset, plan.training_scale, plan.crop, cache_bytes)
+    identity = plan.identity(index.fingerprint, None if validation is None else validation.index.fingerprint)
     # The global random state is the caller's: torch's layers and dropout draw from it, so it is given back as it was.
     with exact_arithmetic(), torch.random.fork_rng([device] if device.type == "cuda" else []):
         network, inherited = initial_network(plan, plan.architecture(len(index.classes)))
-        run = _Run(plan, images, len(index.images), network, inherited, device, threads)
-        _run_to_the_end(run, state_path(output), plan.identity(index.fingerprint), progress or (lambda _: None))
+        run = _Run(plan, images, len(index.images), network, inherited, device, threads, measured, advance)
+        _run_to_the_end(run, state_path(output), identity, progress)
     save_checkpoint(output, run.network, CheckpointMetadata(plan.training_scale, run.preprocessing, index.classes))
     state_path(output).unlink(missing_ok=True)
     return tuple(run.history)
@@ -109,7 +123,7 @@ def _run_to_the_end(run: _Run, state: Path, identity: str, progress: Callable[[E
     for past in run.history:
         progress(past)
     while len(run.history) < run.plan.epochs:
-        run.history.append(run.epoch(len(run.history)))
+        run.history.append(run.epoch())
         run.save(state, identity)
         progress(run.history[-1])
 
@@ -131,8 +145,11 @@ class _Run:
         inherited: Preprocessing | None,
         device: torch.device,
         threads: int,
+        validation: Validation | None,
+        advance: Callable[[int, int, int], None],
     ) -> None:
         self.plan, self._images, self._count, self._device, self._threads = plan, images, count, device, threads
+        self._validation, self._advance = validation, advance
         colours = images.colours()
         self.preprocessing = plan.preprocessing or inherited or _centred(colours)
         self._axes = colours.principal_axes()
@@ -145,15 +162,16 @@ class _Run:
         )
         self.history: list[EpochReport] = []
 
-    def epoch(self, epoch: int) -> EpochReport:
-        """Train one epoch, counted from 0. It depends on the seed, the epoch and the weights alone."""
-        plan, began = self.plan, time.monotonic()
+    def epoch(self) -> EpochReport:
+        """Train one more epoch. It depends on the seed, the epochs before it and the weights alone."""
+        plan, epoch, began = self.plan, len(self.history), time.monotonic()
         rng = np.random.default_rng([plan.seed, epoch])
         augmentation = Augmentation.draw(rng, self._count, plan.training_scale, hflip=plan.hflip)
-        learning_rate = plan.learning_rate_at(epoch)
+        learning_rate = plan.learning_rate_after([report.validation_error for report in self.history])
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
         self.network.train()
+        total = self._count // plan.batch_size * plan.batch_size
         shown, loss_sum, wrong = 0, 0.0, 0
         torch.manual_seed(int(rng.integers(2**63)))  # dropout draws from the global generator
         for pixels, labels in self._images.batches(augmentation, plan.batch_size, self._threads):
@@ -161,8 +179,20 @@ class _Run:
             if not np.isfinite(loss):
                 raise TrainingDivergedError(epoch + 1, learning_rate)
             shown, loss_sum, wrong = shown + len(labels), loss_sum + loss * len(labels), wrong + mistakes
-        seconds = time.monotonic() - began
-        return EpochReport(epoch + 1, loss_sum / shown, wrong / shown, learning_rate, shown / seconds)
+            self._advance(epoch + 1, shown, total)
+        images_per_second = shown / (time.monotonic() - began)
+        try:
+            validation_error = self._validation_error()
+        except NonFiniteOutputError:
+            raise TrainingDivergedError(epoch + 1, learning_rate) from None
+        return EpochReport(
+            epoch + 1, loss_sum / shown, wrong / shown, learning_rate, images_per_second, validation_error
+        )
+
+    def _validation_error(self) -> float | None:
+        if self._validation is None:
+            return None
+        return self._validation.top1_error(self.network, self.preprocessing, self._device)
 
     def _step(self, pixels: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tuple[float, int]:
         inputs = to_network_input(pixels, self.preprocessing, self._device)
@@ -198,23 +228,34 @@ class _Run:
         """Go on from a saved state.
 
         Raises:
-            SpecError: it is another plan's.
+            SpecError: it is another plan's, or no state.
         """
-        saved: dict[str, Any] = torch.load(path, map_location=self._device, weights_only=True)
-        if saved["identity"] != identity:
-            rule = "the state of a run with the same plan and data set; remove the file to begin anew"
-            raise SpecError([Problem("state", rule, str(path))])
+        rule = "the state of a run with the same plan and data sets; remove the file to begin anew"
+        other = SpecError([Problem("state", rule, str(path))])
+        try:
+            saved: dict[str, Any] = torch.load(path, map_location=self._device, weights_only=True)
+        except Exception as error:  # a file of another kind makes the unpickler fail in any way
+            raise other from error
+        if not isinstance(saved, dict) or saved.get("identity") != identity:
+            raise other
         self.network.load_state_dict(saved["network"])
         self._optimizer.load_state_dict(saved["optimizer"])
         self.history = [EpochReport(**report) for report in saved["history"]]
 
 
-def _check(plan: TrainingPlan, index: DatasetIndex, output: Path) -> None:
+def _check(plan: TrainingPlan, dataset: DatasetImages, validation: DatasetImages | None, output: Path) -> None:
     problems = []
-    if plan.batch_size > len(index.images):
-        problems.append(Problem("batch_size", f"at most the data set's {len(index.images)} images", plan.batch_size))
+    count = len(dataset.index.images)
+    if plan.batch_size > count:
+        problems.append(Problem("batch_size", f"at most the data set's {count} images", plan.batch_size))
+    if plan.patience is not None and validation is None:
+        problems.append(Problem("patience", "none without a validation set", plan.patience))
     if output.suffix != ".safetensors":
         problems.append(Problem("output", "a name ending in .safetensors", output.name))
+    if not output.parent.is_dir():
+        problems.append(Problem("output", "a file in a folder that exists", str(output)))
+    elif output.exists() and not state_path(output).exists():
+        problems.append(Problem("output", "a file that does not exist yet", str(output)))
     if problems:
         raise SpecError(problems)
 

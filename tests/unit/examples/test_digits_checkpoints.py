@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from ensembles.checkpoints import read_metadata, read_tensors, recognise
+from ensembles.configurations import Architecture
 from ensembles.protocols import Protocol
 from ensembles.scales import TrainingScale
-from examples.digits.train import CROP, RECIPES
+from examples.digits.train import CROP, RECIPES, WIDTH
 
 DIGITS = Path(__file__).parents[3] / "examples" / "digits"
 CHECKPOINTS = DIGITS / "checkpoints"
@@ -24,10 +25,9 @@ def test_every_recipe_has_its_checkpoint_and_all_are_under_12_megabytes():
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_checkpoint_is_the_network_its_recipe_trains(name):
     file = CHECKPOINTS / f"{name}.safetensors"
-    plan = RECIPES[name].plan(DIGITS / "train", CHECKPOINTS)
-    metadata = read_metadata(file)
-    assert recognise(read_tensors(file)) == plan.architecture(classes=10)
-    assert metadata.training_scale == plan.training_scale
+    recipe, metadata = RECIPES[name], read_metadata(file)
+    assert recognise(read_tensors(file)) == Architecture(recipe.configuration, width=WIDTH, classes=10, crop=CROP)
+    assert metadata.training_scale == TrainingScale.parse(recipe.scale)
     assert metadata.classes == tuple(f"digit_{digit}" for digit in range(10))
 
 

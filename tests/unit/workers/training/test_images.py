@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ensembles.datasets import scan_image_folder
 from ensembles.errors import UnreadableImageError
 from ensembles.scales import TrainingScale
 from workers.training.images import Augmentation, Colours, TrainingImages
+from workers.training.sources import scan
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def ramp(tmp_path: Path) -> Path:
 
 def crop_of(root: Path, scale: int, place: tuple[float, float], *, flip: bool = False, jitter: bool = True):
     scales = TrainingScale(32, 64) if jitter else TrainingScale(scale, scale)
-    images = TrainingImages(root, scan_image_folder(root), scales, crop=32)
+    images = TrainingImages(scan(root), scales, crop=32)
     drawn = Augmentation(np.array([0]), np.array([scale]), np.array([place]), np.array([flip]))
     ((pixels, labels),) = images.batches(drawn, size=1, threads=1)
     assert labels.tolist() == [0]
@@ -67,7 +67,7 @@ def test_batches_are_full_and_in_order_whatever_the_threads(tmp_path):
         (tmp_path / f"class{label}").mkdir()
         for number in range(5):
             Image.new("RGB", (32, 32), (label, number, 0)).save(tmp_path / f"class{label}" / f"{number}.png")
-    images = TrainingImages(tmp_path, scan_image_folder(tmp_path), TrainingScale(32, 32), crop=32)
+    images = TrainingImages(scan(tmp_path), TrainingScale(32, 32), crop=32)
     drawn = Augmentation.draw(np.random.default_rng(0), 15, TrainingScale(32, 32), hflip=True)
     first, second = ([*images.batches(drawn, size=4, threads=threads)] for threads in (1, 3))
     assert [len(labels) for _, labels in first] == [4, 4, 4]
@@ -80,7 +80,7 @@ def test_batches_are_full_and_in_order_whatever_the_threads(tmp_path):
 def test_a_damaged_training_image_is_named(ramp):
     (ramp / "only" / "broken.png").write_bytes(b"not an image")
     with pytest.raises(UnreadableImageError, match=r"only/broken\.png"):
-        TrainingImages(ramp, scan_image_folder(ramp), TrainingScale(32, 32), crop=32)
+        TrainingImages(scan(ramp), TrainingScale(32, 32), crop=32)
 
 
 def test_principal_axes_are_as_long_as_the_deviation_along_them():
@@ -95,6 +95,6 @@ def test_the_mean_colour_is_that_of_the_images(tmp_path):
     (tmp_path / "only").mkdir()
     Image.new("RGB", (40, 40), (10, 20, 30)).save(tmp_path / "only" / "a.png")
     Image.new("RGB", (40, 40), (30, 20, 50)).save(tmp_path / "only" / "b.png")
-    colours = TrainingImages(tmp_path, scan_image_folder(tmp_path), TrainingScale(32, 36), crop=32).colours()
+    colours = TrainingImages(scan(tmp_path), TrainingScale(32, 36), crop=32).colours()
     assert np.allclose(colours.mean, [20, 20, 40])
     assert np.allclose(colours.covariance, [[100, 0, 100], [0, 0, 0], [100, 0, 100]])

@@ -1,7 +1,6 @@
 """Training: resumable to the same weights, learns, hands on what evaluation needs, refuses what cannot work."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +12,10 @@ from ensembles.checkpoints import read_metadata, read_tensors, recognise
 from ensembles.errors import SpecError
 from ensembles.scales import TrainingScale
 from ensembles.specs import PREPROCESSING_PRESETS
+from workers.image_data import DatasetImages
 from workers.training.loop import EpochReport, TrainingDivergedError, in_network_units, state_path, train
 from workers.training.plan import TrainingPlan
+from workers.training.sources import scan
 
 CLASSES = ("bright", "dark")
 
@@ -28,7 +29,7 @@ def one_thread():
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> DatasetImages:
     """Two classes of 12 noise images each that differ in brightness."""
     root = tmp_path_factory.mktemp("images")
     rng = np.random.default_rng(1)
@@ -38,13 +39,12 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
             size = ((40, 48), (48, 40))[number % 2]
             pixels = rng.integers(low, low + 120, (*size, 3)).astype(np.uint8)
             Image.fromarray(pixels).save(root / name / f"{number}.png")
-    return root
+    return scan(root)
 
 
 @pytest.fixture
-def plan(dataset: Path) -> TrainingPlan:
+def plan() -> TrainingPlan:
     return TrainingPlan(
-        dataset,
         TrainingScale(32, 40),
         "A",
         width=1 / 16,
@@ -71,28 +71,28 @@ def stop_after(epoch: int):
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])
-def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(plan, tmp_path, batch_norm):
+def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(plan, dataset, tmp_path, batch_norm):
     plan = replace(plan, batch_norm=batch_norm)
-    through = train(plan, tmp_path / "through.safetensors")
+    through = train(plan, dataset, tmp_path / "through.safetensors")
     resumed = tmp_path / "resumed.safetensors"
     with pytest.raises(StoppedError):
-        train(plan, resumed, progress=stop_after(2))
+        train(plan, dataset, resumed, progress=stop_after(2))
     assert not resumed.exists()
     assert state_path(resumed).exists()
     torch.manual_seed(99)  # whatever the process did in between
     torch.rand(5)
     reports: list[EpochReport] = []
-    train(plan, resumed, progress=reports.append, threads=3)
+    train(plan, dataset, resumed, progress=reports.append, threads=3)
     assert resumed.read_bytes() == (tmp_path / "through.safetensors").read_bytes()
     assert [replace(r, images_per_second=0) for r in reports] == [replace(r, images_per_second=0) for r in through]
     assert not state_path(resumed).exists()
 
 
-def test_training_leaves_torchs_global_random_state_alone(plan, tmp_path):
+def test_training_leaves_torchs_global_random_state_alone(plan, dataset, tmp_path):
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    train(replace(plan, epochs=1), tmp_path / "one.safetensors")
+    train(replace(plan, epochs=1), dataset, tmp_path / "one.safetensors")
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -112,9 +112,9 @@ def test_training_leaves_torchs_global_random_state_alone(plan, tmp_path):
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_every_choice_in_the_plan_reaches_the_weights(plan, tmp_path, change):
+def test_every_choice_in_the_plan_reaches_the_weights(plan, dataset, tmp_path, change):
     for name, variant in (("base", plan), ("changed", replace(plan, **change))):
-        train(replace(variant, epochs=1), tmp_path / f"{name}.safetensors")
+        train(replace(variant, epochs=1), dataset, tmp_path / f"{name}.safetensors")
     base, changed = (load_file(tmp_path / f"{name}.safetensors") for name in ("base", "changed"))
     assert not all(torch.equal(base[name], changed[name]) for name in base)
 
@@ -128,28 +128,28 @@ def test_colour_shifts_are_put_in_the_networks_units():
     )
 
 
-def test_a_network_learns_to_tell_bright_from_dark(plan, tmp_path):
-    reports = train(replace(plan, epochs=12, decay_epochs=(10,)), tmp_path / "a.safetensors")
+def test_a_network_learns_to_tell_bright_from_dark(plan, dataset, tmp_path):
+    reports = train(replace(plan, epochs=12, decay_epochs=(10,)), dataset, tmp_path / "a.safetensors")
     assert reports[0].loss > 0.6
     assert reports[-1].loss < 0.1
     assert reports[-1].top1_error == 0
 
 
-def test_the_learning_rate_falls_to_a_tenth_after_each_decay_epoch(plan, tmp_path):
-    reports = train(plan, tmp_path / "a.safetensors")
+def test_the_learning_rate_falls_to_a_tenth_after_each_decay_epoch(plan, dataset, tmp_path):
+    reports = train(plan, dataset, tmp_path / "a.safetensors")
     assert [report.learning_rate for report in reports] == pytest.approx([0.02, 0.02, 0.02, 0.002])
 
 
-def test_images_that_do_not_fit_the_cache_give_the_same_weights(plan, tmp_path):
+def test_images_that_do_not_fit_the_cache_give_the_same_weights(plan, dataset, tmp_path):
     plan = replace(plan, training_scale=TrainingScale(36, 36), epochs=2)
-    train(plan, tmp_path / "kept.safetensors")
-    train(plan, tmp_path / "read.safetensors", cache_bytes=0)
+    train(plan, dataset, tmp_path / "kept.safetensors")
+    train(plan, dataset, tmp_path / "read.safetensors", cache_bytes=0)
     assert (tmp_path / "kept.safetensors").read_bytes() == (tmp_path / "read.safetensors").read_bytes()
 
 
-def test_the_checkpoint_says_how_it_is_to_be_evaluated(plan, tmp_path):
+def test_the_checkpoint_says_how_it_is_to_be_evaluated(plan, dataset, tmp_path):
     output = tmp_path / "a.safetensors"
-    train(replace(plan, epochs=1), output)
+    train(replace(plan, epochs=1), dataset, output)
     metadata = read_metadata(output)
     assert metadata.training_scale == TrainingScale(32, 40)
     assert metadata.classes == CLASSES
@@ -160,61 +160,63 @@ def test_the_checkpoint_says_how_it_is_to_be_evaluated(plan, tmp_path):
     assert metadata.preprocessing.std[0] == pytest.approx(120 / np.sqrt(3) / 255, rel=0.25)  # less: resizing smooths
 
 
-def test_a_checkpoint_to_begin_with_hands_on_its_preprocessing(plan, tmp_path):
+def test_a_checkpoint_to_begin_with_hands_on_its_preprocessing(plan, dataset, tmp_path):
     first = replace(plan, epochs=1, preprocessing=PREPROCESSING_PRESETS["torchvision"])
-    train(first, tmp_path / "first.safetensors")
-    train(replace(plan, epochs=1, init_from=tmp_path / "first.safetensors"), tmp_path / "second.safetensors")
+    train(first, dataset, tmp_path / "first.safetensors")
+    train(replace(plan, epochs=1, init_from=tmp_path / "first.safetensors"), dataset, tmp_path / "second.safetensors")
     assert read_metadata(tmp_path / "second.safetensors").preprocessing == PREPROCESSING_PRESETS["torchvision"]
 
 
-def test_the_state_of_another_plan_is_refused(plan, tmp_path):
+def test_the_state_of_another_plan_is_refused(plan, dataset, tmp_path):
     output = tmp_path / "a.safetensors"
     with pytest.raises(StoppedError):
-        train(plan, output, progress=stop_after(1))
+        train(plan, dataset, output, progress=stop_after(1))
     with pytest.raises(SpecError, match="same plan"):
-        train(replace(plan, learning_rate=0.01), output)
+        train(replace(plan, learning_rate=0.01), dataset, output)
     assert state_path(output).exists()
 
 
-def test_a_run_that_diverges_says_so_and_leaves_no_checkpoint(plan, tmp_path):
+def test_a_run_that_diverges_says_so_and_leaves_no_checkpoint(plan, dataset, tmp_path):
     with pytest.raises(TrainingDivergedError, match=r"epoch 1 at learning rate 1e\+20"):
-        train(replace(plan, learning_rate=1e20), tmp_path / "a.safetensors")
+        train(replace(plan, learning_rate=1e20), dataset, tmp_path / "a.safetensors")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_more_images_a_batch_than_there_are_is_refused(plan, tmp_path):
+def test_more_images_a_batch_than_there_are_is_refused(plan, dataset, tmp_path):
     with pytest.raises(SpecError, match="at most the data set's 24 images; got 25"):
-        train(replace(plan, batch_size=25), tmp_path / "a.safetensors")
+        train(replace(plan, batch_size=25), dataset, tmp_path / "a.safetensors")
 
 
-def test_every_broken_rule_of_a_plan_is_listed(dataset):
+def test_every_broken_rule_of_a_plan_is_listed():
     with pytest.raises(SpecError) as caught:
-        TrainingPlan(
-            dataset, TrainingScale(31, 64), "F", crop=32, epochs=0, learning_rate=float("nan"), decay_epochs=(4, 2)
-        )
+        TrainingPlan(TrainingScale(31, 64), "F", crop=32, epochs=0, learning_rate=float("nan"), decay_epochs=(4, 2))
     broken = {problem.field for problem in caught.value.problems}
     assert broken == {"training_scale", "epochs", "learning_rate", "decay_epochs", "architecture.configuration"}
 
 
-def test_weight_decay_pulls_weights_to_zero(plan, tmp_path):
+def test_weight_decay_pulls_weights_to_zero(plan, dataset, tmp_path):
     sizes = []
     for decay in (0.0, 0.5):
         output = tmp_path / f"{decay}.safetensors"
-        train(replace(plan, weight_decay=decay, epochs=2), output)
+        train(replace(plan, weight_decay=decay, epochs=2), dataset, output)
         sizes.append(sum(float(tensor.square().sum()) for tensor in load_file(output).values()))
     assert sizes[1] < 0.9 * sizes[0]
 
 
-def test_a_start_that_is_no_network_of_this_width_is_refused(plan, tmp_path):
-    train(replace(plan, epochs=1), tmp_path / "narrow.safetensors")
+def test_a_start_that_is_no_network_of_this_width_is_refused(plan, dataset, tmp_path):
+    train(replace(plan, epochs=1), dataset, tmp_path / "narrow.safetensors")
     with pytest.raises(SpecError, match=r"init_from: a network with .*'width': 0\.125"):
-        train(replace(plan, width=1 / 8, init_from=tmp_path / "narrow.safetensors"), tmp_path / "wide.safetensors")
+        train(
+            replace(plan, width=1 / 8, init_from=tmp_path / "narrow.safetensors"),
+            dataset,
+            tmp_path / "wide.safetensors",
+        )
 
 
-def test_a_start_of_the_same_configuration_begins_with_all_its_layers(plan, tmp_path):
-    train(plan, tmp_path / "first.safetensors")
+def test_a_start_of_the_same_configuration_begins_with_all_its_layers(plan, dataset, tmp_path):
+    train(plan, dataset, tmp_path / "first.safetensors")
     # At this rate nothing moves: what comes out is what went in.
     still = replace(plan, epochs=1, learning_rate=1e-30, decay_epochs=(), init_from=tmp_path / "first.safetensors")
-    train(still, tmp_path / "second.safetensors")
+    train(still, dataset, tmp_path / "second.safetensors")
     first, second = (load_file(tmp_path / f"{name}.safetensors") for name in ("first", "second"))
     assert all(torch.allclose(first[name], second[name], rtol=0, atol=1e-20) for name in first)
