@@ -1,23 +1,22 @@
-"""Tables 2-7 of the paper as data, and your measurements laid beside the printed rows.
+"""Tables 2-7 of the paper as data.
 
 Simonyan & Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", arXiv 1409.1556v6. Errors
 are percent, as printed: one decimal, so a cell stands for a range of 0.1 points (50 of the 50,000 validation images).
-Table 1, the layers, is `ensembles.configurations`.
+Table 1, the layers, is `ensembles.configurations`; `ensembles.paper_rows` lays measurements beside these rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from ensembles.scales import TrainingScale
 
 Method = Literal["dense", "crops", "both"]
-Verdict = Literal["equal", "plausible", "different"]
 
-#: Points within which a measurement rounds to the cell, and within which decoder, resize or pooling could explain it.
-EQUAL_POINTS, PLAUSIBLE_POINTS = 0.05, 0.15
+#: Validation images behind every printed error.
+IMAGES = 50_000
 
 #: Table 2: millions of parameters, as printed.
 TABLE_2: dict[str, int] = {"A": 133, "A-LRN": 133, "B": 133, "C": 134, "D": 138, "E": 144}
@@ -56,56 +55,20 @@ class PrintedRow:
     reproducible: bool = False
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """One of your numbers: errors are fractions on n images; `name` and `source` say whose, and from where."""
-
-    members: tuple[NetworkAtScales, ...]
-    method: Method
-    top1_error: float
-    top5_error: float
-    n: int
-    name: str = ""
-    source: str = ""
-
-
-@dataclass(frozen=True)
-class LaidOutRow:
-    """A printed row, your measurement, or both side by side."""
-
-    printed: PrintedRow | None
-    measured: Measurement | None
-
-    @property
-    def top1_verdict(self) -> Verdict | None:
-        """How your top-1 error compares with the printed cell; None where one is missing."""
-        if self.printed is None or self.printed.top1_val is None or self.measured is None:
-            return None
-        return cell_verdict(self.printed.top1_val, self.measured.top1_error)
-
-    @property
-    def top5_verdict(self) -> Verdict | None:
-        """How your top-5 error compares with the printed cell; None where one is missing."""
-        if self.printed is None or self.printed.top5_val is None or self.measured is None:
-            return None
-        return cell_verdict(self.printed.top5_val, self.measured.top5_error)
-
-
-def cell_verdict(printed_percent: float, error: float) -> Verdict:
-    """Compare a printed cell (percent, one decimal) with a measured error (a fraction)."""
-    # A hair of tolerance: 27.05 % against 27.0 is a distance of 0.05 that binary fractions cannot state.
-    points = abs(100 * error - printed_percent) - 1e-9
-    if points <= EQUAL_POINTS:
-        return "equal"
-    return "plausible" if points <= PLAUSIBLE_POINTS else "different"
-
-
 _FIXED_SMALL, _FIXED_LARGE, _JITTERED = TrainingScale(256, 256), TrainingScale(384, 384), TrainingScale(256, 512)
 
 
 def _network(configuration: str, training_scale: TrainingScale, *, multi: bool) -> NetworkAtScales:
     scales = training_scale.multi_scale() if multi else (training_scale.single_scale(),)
     return NetworkAtScales(configuration, training_scale, scales)
+
+
+_QUOTED = "widely quoted for this depth, though the weights (fixed S) are not public"
+_SINGLE_NOTES = {
+    (3, "D", "256"): _QUOTED,
+    (3, "E", "256"): f"{_QUOTED}; worse than D at this S, as printed",
+    (4, "E", "[256;512]"): "section 4.2 gives 7.3 % top-5 on the test set for it",
+}
 
 
 def _public(members: Sequence[NetworkAtScales]) -> bool:
@@ -116,11 +79,7 @@ def _single(
     table: int, configuration: str, scale: TrainingScale, top1: float, top5: float, *, method: Method = "dense"
 ) -> PrintedRow:
     network = _network(configuration, scale, multi=table != 3)
-    note = (
-        "the widely quoted row for this depth; its weights (fixed S) are not public"
-        if (scale, table) == (_FIXED_SMALL, 3)
-        else ""
-    )
+    note = _SINGLE_NOTES.get((table, configuration, str(scale)), "")
     return PrintedRow(table, configuration, (network,), method, top1, top5, note=note, reproducible=_public([network]))
 
 
@@ -246,67 +205,4 @@ TITLES: dict[int, str] = {
     5: "ConvNet evaluation techniques",
     6: "Multiple ConvNet fusion results",
     7: "Comparison with the state of the art in ILSVRC classification",
-}
-
-
-def tables_of(measurement: Measurement) -> tuple[int, ...]:
-    """Which tables a measurement belongs in, by what it is: one network or several, one scale or several, the method.
-
-    Table 3 is for the single test scale that follows from S; table 5 compares techniques at several scales for
-    networks trained with scale jittering; table 7 has the combined method.
-    """
-    if len(measurement.members) > 1:
-        return (6, 7) if measurement.method == "both" else (6,)
-    network = measurement.members[0]
-    if len(network.scales) == 1:
-        single = network.scales == (network.training_scale.single_scale(),)
-        return (3,) if single and measurement.method == "dense" else ()
-    tables = [4] if measurement.method == "dense" else []
-    if network.training_scale.jittered:
-        tables.append(5)
-    if measurement.method == "both":
-        tables.append(7)
-    return tuple(tables)
-
-
-def lay_out(measurements: Iterable[Measurement], *, comparable: bool = True) -> dict[int, list[LaidOutRow]]:
-    """Your measurements in the layout of tables 3-7.
-
-    A measurement stands beside the printed row of the same configurations, S, Q and method; one without a counterpart
-    (other scales, other networks) follows below as a row of its own. Printed rows without a measurement stay.
-
-    Args:
-        measurements: your numbers.
-        comparable: whether they are errors on ImageNet-1k; elsewhere nothing is set beside a printed number.
-
-    Returns:
-        table number -> rows, the printed order first.
-    """
-    measured = list(measurements)
-    laid_out: dict[int, list[LaidOutRow]] = {}
-    for table, printed_rows in TABLES.items():
-        here = [m for m in measured if table in tables_of(m)]
-        rows = []
-        for printed in printed_rows:
-            match = next((m for m in here if comparable and _same(printed, m)), None)
-            rows.append(LaidOutRow(printed, match))
-            here = [m for m in here if m is not match]
-        laid_out[table] = rows + [LaidOutRow(None, m) for m in here]
-    return laid_out
-
-
-def _same(printed: PrintedRow, measured: Measurement) -> bool:
-    # The order of the members carries no meaning: fusion is a mean.
-    return printed.method == measured.method and sorted(map(str, printed.members)) == sorted(map(str, measured.members))
-
-
-#: What could explain a cell that differs, in the order in which to look: field or circumstance -> known facts.
-POSSIBLE_REASONS: dict[str, str] = {
-    "weights": "only D and E with S in [256;512] were released; torchvision's and timm's were trained anew",
-    "preprocessing": "the released networks expect BGR in 0..255 minus (103.939, 116.779, 123.68)",
-    "pool_rounding": "Caffe rounds the pooled size up: other maps for 44-78 % of images",
-    "resize": "the authors' demo used bicubic interpolation; their evaluation code was never published",
-    "long_side": "the authors' demo rounded the longer side up",
-    "score_pooling": "before or after the soft-max inside the score map: the paper's words say before",
-    "exclude": "whether the 1,762 blacklisted validation images were left out is not said",
 }

@@ -14,9 +14,10 @@ from app.db.queries import evaluations as queries
 from app.db.queries import paper as paper_queries
 from app.errors import IdempotencyConflictError, NotFoundError, StateConflictError
 from app.representations.base import Page
-from app.representations.evaluations import EvaluationDocument, EvaluationSummary, ScoresDocument
+from app.representations.evaluations import CancelledDocument, EvaluationDocument, EvaluationSummary, ScoresDocument
 from app.representations.paper import PaperDocument
-from app.representations.requests import EvaluationRequest
+from app.representations.paper import to_csv as paper_to_csv
+from app.representations.requests import CancelRequest, EvaluationRequest
 from app.representations.tabular import score_table, to_csv
 from app.services import evaluations as service
 
@@ -25,6 +26,7 @@ resource = blueprint("evaluations", "Requests to evaluate checkpoints on a data 
 SHOWN = described(resource, EvaluationDocument, "ETag")
 ACCEPTED = described(resource, EvaluationDocument, "Location", "Retry-After")
 SCORES = described(resource, ScoresDocument, media={"text/csv": {"type": "string"}})
+PAPER = described(resource, PaperDocument, media={"text/csv": {"type": "string"}})
 NOT_MODIFIED = {"description": "The version named by If-None-Match is the present one."}
 
 
@@ -49,6 +51,8 @@ class PaperQuery(Query):
     """Whose rows else."""
 
     others: Text | None = Field(default=None, alias="with", description="ids of further evaluations, comma-separated")
+    table: int | None = Field(default=None, ge=3, le=7, description="one table alone")
+    format: Literal["json", "csv"] = "json"
 
 
 class SubmitHeader(BaseModel):
@@ -111,17 +115,25 @@ def get_scores(path: IdPath, query: ScoresQuery) -> Response:
     with runtime().db.read() as session:
         scores = queries.scores(session, path.id)
     if query.format == "csv":
-        name = f'attachment; filename="scores-{path.id}.csv"'
-        return Response(to_csv(score_table(scores.items)), mimetype="text/csv", headers={"Content-Disposition": name})
+        return _csv(to_csv(score_table(scores.items)), f"scores-{path.id}.csv")
     return answer(scores)
 
 
-@resource.get("/evaluations/<id>/paper", responses=declares({200: PaperDocument}, NotFoundError))
+@resource.get("/evaluations/<id>/paper", responses=declares({200: PAPER}, NotFoundError))
 def get_paper(path: IdPath, query: PaperQuery) -> Response:
     """Show tables 3-7 of the VGG paper with the rows of this evaluation, and of others, beside the printed ones."""
     others = [other for other in (query.others or "").split(",") if other]
     with runtime().db.read() as session:
-        return answer(paper_queries.get(session, [path.id, *others]))
+        document = paper_queries.get(session, [path.id, *others], table=query.table)
+    if query.format == "csv":
+        return _csv(paper_to_csv(document), f"paper-{path.id}.csv")
+    return answer(document)
+
+
+@resource.post("/evaluations/cancel", responses=declares({200: CancelledDocument}, unsafe=True))
+def cancel_evaluations(body: CancelRequest) -> Response:
+    """Cancel many evaluations; what was predicted is kept."""
+    return answer(CancelledDocument(cancelled=service.cancel_many(runtime().db, body.ids and set(body.ids))))
 
 
 @resource.post(
@@ -142,6 +154,10 @@ def retry_evaluation(path: IdPath) -> Response:
     """Take up a failed or cancelled evaluation again; what was predicted is kept."""
     service.retry(runtime().db, path.id)
     return _accepted(path.id)
+
+
+def _csv(text: str, name: str) -> Response:
+    return Response(text, mimetype="text/csv", headers={"Content-Disposition": f'attachment; filename="{name}"'})
 
 
 def _accepted(evaluation_id: str) -> Response:

@@ -14,19 +14,20 @@ METHODS = {"dense": "dense", "crops": "multi-crop", "both": "multi-crop & dense"
 
 @click.command()
 @click.argument("evaluation_ids", metavar="ID...", nargs=-1, required=True)
+@click.option("--table", type=click.Choice(["3", "4", "5", "6", "7"]), help="One table alone.")
 @click.option("--only-measured", is_flag=True, help="Leave out the printed rows that nothing was measured for.")
 @json_option
 @named_errors
-def paper(evaluation_ids: tuple[str, ...], only_measured: bool, as_json: bool) -> None:
+def paper(evaluation_ids: tuple[str, ...], table: str | None, only_measured: bool, as_json: bool) -> None:
     """Print tables 3-7 of the VGG paper with the rows of one or more evaluations beside the printed ones."""
     document = backend().paper(evaluation_ids)
     if as_json:
         print_json(document)
         return
-    for table in document["tables"]:
-        rows = [row for row in table["rows"] if row["measured"] or not only_measured]
-        if rows:
-            _print_table(table, rows)
+    for each in document["tables"]:
+        rows = [row for row in each["rows"] if row["measured"] or not only_measured]
+        if rows and table in (None, str(each["number"])):
+            _print_table(each, rows)
     _print_remarks(document)
 
 
@@ -68,10 +69,20 @@ def _print_remarks(document: dict[str, Any]) -> None:
     rows = [row for table in document["tables"] for row in table["rows"]]
     if not document["comparable"]:
         click.echo("\nNot set beside the printed numbers: those are full-width networks on ImageNet's 1,000 classes.")
-    if any("different" in (row["top1_verdict"], row["top5_verdict"]) for row in rows):
-        click.echo("\nA cell that differs by more than 0.15 points may come from:")
-        for name, reason in document["reasons"].items():
-            click.echo(f"  {name}: {reason}")
+    apart = {row["measured"]["name"]: row["measured"]["departures"] for row in rows if row["measured"]}
+    for name, departures in apart.items():
+        if departures:
+            click.echo(f"  {name}: {'; '.join(departures)}")
+    if document["left_out"]:
+        click.echo("\nIn no table:")
+        for left_out in document["left_out"]:
+            click.echo(f"  {left_out['name']}: {left_out['reason']}")
+    if any(verdict not in (None, "equal") for row in rows for verdict in (row["top1_verdict"], row["top5_verdict"])):
+        click.echo("\nA cell that is not equal may come from:")
+        for choice in document["choices"]:
+            if choice["agrees"] is not True:
+                here = ", ".join(choice["values"])
+                click.echo(f"  {choice['name']}: {here} here; authors: {choice['authors']}; {choice['fact']}")
 
 
 def _scale(scale: list[int]) -> str:

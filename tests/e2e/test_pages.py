@@ -30,6 +30,7 @@ PAGES = {
     "evaluation-single": "/evaluations/{single}",
     "evaluation-running": "/evaluations/{running}",
     "evaluation-failed": "/evaluations/{failed}",
+    "paper-off-imagenet": "/evaluations/{ensemble}/paper",
     "launch": LAUNCH,
     "checkpoints": "/checkpoints",
     "checkpoint": "/checkpoints/digits-d",

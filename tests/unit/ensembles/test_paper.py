@@ -2,16 +2,18 @@
 
 import pytest
 
-from ensembles.paper import (
-    TABLES,
+from ensembles.configurations import Architecture
+from ensembles.paper import TABLE_2, TABLES, NetworkAtScales, PrintedRow
+from ensembles.paper_rows import (
     LaidOutRow,
     Measurement,
-    NetworkAtScales,
-    PrintedRow,
     cell_verdict,
     lay_out,
+    network_departures,
+    protocol_departures,
     tables_of,
 )
+from ensembles.protocols import Protocol
 from ensembles.scales import TrainingScale
 
 JITTERED = TrainingScale(256, 512)
@@ -88,6 +90,32 @@ def test_tables_5_and_6_are_printed_right() -> None:
     ]
 
 
+def test_table_7_is_printed_right() -> None:
+    assert [(r.label, r.method, r.top1_val, r.top5_val, r.top5_test) for r in TABLES[7]] == [
+        ("VGG, 2 nets", "both", 23.7, 6.8, 6.8),
+        ("VGG, 1 net", "both", 24.4, 7.1, 7.0),
+        ("VGG, ILSVRC submission, 7 nets", "dense", 24.7, 7.5, 7.3),
+        ("GoogLeNet, 1 net", None, None, 7.9, 7.9),
+        ("GoogLeNet, 7 nets", None, None, 6.7, 6.7),
+        ("MSRA, 11 nets", None, None, None, 8.1),
+        ("MSRA, 1 net", None, 27.9, 9.1, 9.1),
+        ("Clarifai, multiple nets", None, None, None, 11.7),
+        ("Clarifai, 1 net", None, None, None, 12.5),
+        ("Zeiler & Fergus, 6 nets", None, 36.0, 14.7, 14.8),
+        ("Zeiler & Fergus, 1 net", None, 37.5, 16.0, 16.1),
+        ("OverFeat, 7 nets", None, 34.0, 13.2, 13.6),
+        ("OverFeat, 1 net", None, 35.7, 14.2, None),
+        ("Krizhevsky et al., 5 nets", None, 38.1, 16.4, 16.4),
+        ("Krizhevsky et al., 1 net", None, 40.7, 18.2, None),
+    ]
+    assert [str(member) for member in TABLES[7][1].members] == ["E/[256;512]/256,384,512"]
+
+
+def test_table_2_is_printed_right_and_is_the_exact_count_rounded() -> None:
+    assert TABLE_2 == {"A": 133, "A-LRN": 133, "B": 133, "C": 134, "D": 138, "E": 144}
+    assert {name: round(Architecture(name).parameters / 1e6) for name in TABLE_2} == TABLE_2
+
+
 def test_only_rows_of_the_released_networks_count_as_reproducible() -> None:
     reproducible = {(row.table, row.label) for table in TABLES.values() for row in table if row.reproducible}
     assert reproducible == {
@@ -148,13 +176,15 @@ def test_the_tables_of_a_measurement_follow_from_what_it_is() -> None:
     assert of("both") == (5, 7)
     assert of("dense", members=2) == (6,)
     assert of("both", members=2) == (6, 7)
+    submission = Measurement(TABLES[6][0].members, "dense", 0.247, 0.075, 50_000)
+    assert tables_of(submission) == (6, 7)
     assert of("crops", (384,)) == ()
     assert of("dense", (256,)) == ()
 
 
 def test_nothing_stands_beside_a_printed_number_that_was_measured_on_other_images() -> None:
-    fused = Measurement((network("D"), network("E")), "both", 0.237, 0.068, 1000)
-    table = lay_out([fused], comparable=False)[6]
+    fused = Measurement((network("D"), network("E")), "both", 0.237, 0.068, 1000, departures=("10 classes",))
+    table = lay_out([fused])[6]
     assert [row.measured for row in table] == [None] * 4 + [fused]
 
 
@@ -164,3 +194,36 @@ def test_every_printed_row_is_laid_out_even_without_measurements() -> None:
     assert all(
         isinstance(row.printed, PrintedRow) and row.measured is None for table in laid_out.values() for row in table
     )
+
+
+def test_two_measurements_of_one_printed_row_both_stand_beside_it() -> None:
+    ceil, floor = (Measurement((network(),), "dense", error, 0.075, 50_000, name="d") for error in (0.248, 0.25))
+    beside = [row for row in lay_out([ceil, floor])[4] if row.measured]
+    assert [(row.measured, row.printed and row.printed.top1_val) for row in beside] == [(ceil, 24.8), (floor, 24.8)]
+
+
+def test_another_network_departs_from_the_papers_by_classes_width_or_crop() -> None:
+    assert network_departures(Architecture("D")) == ()
+    small = Architecture("D", width=0.125, classes=10, crop=32)
+    assert [words.split(" in place")[0] for words in network_departures(small)] == [
+        "10 classes",
+        "width 0.125",
+        "crop 32 px",
+    ]
+
+
+def test_what_the_paper_says_in_words_binds_and_what_it_leaves_open_does_not() -> None:
+    free = Protocol(
+        resize="bicubic",
+        long_side="ceil",
+        pool_rounding="ceil",
+        antialias=False,
+        score_pooling="probs",
+        dtype="float16",
+    )
+    assert protocol_departures(free, "both") == ()
+    assert protocol_departures(Protocol(crop_grid="ten"), "dense") == ()
+    (grid,) = protocol_departures(Protocol(crop_grid="ten"), "crops")
+    (flip,) = protocol_departures(Protocol(hflip=False), "dense")
+    assert "5 x 5" in grid
+    assert "flip" in flip
