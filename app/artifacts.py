@@ -9,6 +9,7 @@ import io
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -24,6 +25,8 @@ _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 #: File systems that cannot reserve room say so in one of these ways.
 _CANNOT_RESERVE = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
 _CHUNK_BYTES = 1 << 20
+#: How the name of a file ends that is being written; it begins with a dot then.
+_UNFINISHED = ".tmp"
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,23 @@ class StoredArtifact:
     key: str
     sha256: str
     size_bytes: int
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file in the store as the file system shows it.
+
+    Attributes:
+        key: below the store's root.
+        size_bytes: its length.
+        modified: seconds since the epoch.
+        unfinished: whether it was never renamed to what it was to be.
+    """
+
+    key: str
+    size_bytes: int
+    modified: float
+    unfinished: bool
 
 
 class ArtifactStore:
@@ -50,7 +70,7 @@ class ArtifactStore:
         """
         target = self.path(key)
         chunks, size_bytes = _chunks_of(data)
-        temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}{_UNFINISHED}")
         digest = hashlib.sha256()
         try:
             reach("artifact.before_write")
@@ -109,6 +129,20 @@ class ArtifactStore:
     def delete(self, key: str) -> None:
         """Remove a file; one that is gone already is no error."""
         self.path(key).unlink(missing_ok=True)
+
+    def files(self) -> Iterator[StoredFile]:
+        """Every file in the store, in no order; links are not followed, and what vanishes meanwhile is left out."""
+        for folder, _, names in os.walk(self.root):
+            for name in names:
+                path = Path(folder, name)
+                try:
+                    found = path.lstat()
+                except FileNotFoundError:
+                    continue
+                if stat.S_ISREG(found.st_mode):
+                    unfinished = name.startswith(".") and name.endswith(_UNFINISHED)
+                    key = path.relative_to(self.root).as_posix()
+                    yield StoredFile(key, found.st_size, found.st_mtime, unfinished)
 
     def free_bytes(self) -> int:
         """Room left on the file system of the store."""

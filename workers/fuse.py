@@ -15,6 +15,7 @@ from app.db.models import EvaluationOutcomes
 from app.errors import ArtifactDamagedError, LeaseLostError, NothingToScoreError, StorageFullError
 from app.fault_points import reach
 from app.services import evaluations, outcomes, predictions
+from app.services.artifact_keys import outcomes_key
 from app.services.leases import ItemLease
 from app.services.outcomes import NewOutcomes
 from ensembles.datasets import DatasetIndex
@@ -69,7 +70,7 @@ def fuse_evaluation(context: WorkerContext, item: ItemLease) -> None:
     stored: list[NewOutcomes] = []
     try:
         for subject in scored.outcomes:
-            key = f"outcomes/{item.id}-{item.token}-{subject.position}.npy"
+            key = outcomes_key(item.id, item.token, subject.position)
             artifact = outcomes.store(runtime.artifacts, key, np.flatnonzero(kept), subject.outcomes)
             stored.append(NewOutcomes(subject.position, subject.member, artifact))
         context.patiently(lambda: evaluations.succeed(runtime.db, item, scored.scores, provenance, stored))

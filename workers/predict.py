@@ -14,6 +14,7 @@ from sqlalchemy import select
 from app.db.models import PredictionPart
 from app.errors import DatabaseUnavailableError, StorageFullError
 from app.services import evaluations, predictions
+from app.services.artifact_keys import posteriors_key
 from app.services.costs import mean_macs
 from app.services.slices import FinishedPart, LeasedPart, LeasedSlice
 from ensembles import engine
@@ -190,9 +191,7 @@ class _SliceRun:
         # Stored in the data set's order of classes: whoever reads posteriors need not know of the network's.
         probs = predicted.probs if part.class_outputs is None else np.take(predicted.probs, part.class_outputs, axis=1)
         check_rows(probs)
-        # The token in the name: whoever lost the lease can never overwrite the winner's file.
-        key = f"posteriors/{part.set_id}/{part.id}.{part.token}.npy"
-        artifact = self._context.runtime.artifacts.put(key, probs)
+        artifact = self._context.runtime.artifacts.put(posteriors_key(part.set_id, part.id, part.token), probs)
         self._context.heartbeat.moved()
         planned = _planned_batch(part)
         return FinishedPart(

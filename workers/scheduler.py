@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from app.errors import ServiceError
 from app.messaging import QUEUES, BrokerUnavailableError, Doorbell
 from app.runtime import Runtime
-from app.services import evaluations, recovery
+from app.services import collection, evaluations, recovery
 from workers.logs import get_logger
 
 log = get_logger(__name__)
@@ -18,6 +18,8 @@ log = get_logger(__name__)
 TICK_SECONDS = 0.25
 #: Seconds between two sweeps for lapsed leases.
 SWEEP_SECONDS = 2.5
+#: Seconds between two looks for files that no row names.
+COLLECT_SECONDS = 3600.0
 #: A ring may be lost, so it is repeated; ever more rarely while nothing changes, as for a worker that is stuck.
 _FIRST_REPEAT_SECONDS, _LAST_REPEAT_SECONDS = 2.0, 30.0
 
@@ -76,6 +78,8 @@ def run_scheduler(runtime: Runtime, stopping: threading.Event) -> None:
     doorbell = Doorbell(runtime.settings)
     dispatcher = Dispatcher(doorbell)
     next_sweep, failing = 0.0, None
+    # A walk through a large store takes minutes; nobody may wait for its end, workers least of all.
+    threading.Thread(target=_collect_hourly, args=(runtime, stopping), name="collection", daemon=True).start()
     log.info("scheduler_starts")
     try:
         while not stopping.is_set():
@@ -103,3 +107,14 @@ def _sweep(runtime: Runtime) -> None:
     report = recovery.sweep(runtime.db)
     if report.vanished or report.expired:
         log.info("leases_swept", vanished=report.vanished, expired=report.expired)
+
+
+def _collect_hourly(runtime: Runtime, stopping: threading.Event) -> None:
+    while not stopping.wait(COLLECT_SECONDS):
+        try:
+            report = collection.collect(runtime.db, runtime.artifacts)
+        except (ServiceError, OSError) as error:
+            log.warning("files_not_collected", reason=str(error))
+            continue
+        if report.files or report.unfinished:
+            log.info("files_collected", **asdict(report))

@@ -16,6 +16,7 @@ from app.errors import InvalidRequestError, NotReadyError, PathForbiddenError
 from app.representations.catalogue import VerificationDocument
 from app.representations.requests import DatasetRequest
 from app.services import leases, registration
+from app.services.artifact_keys import dataset_key
 from app.services.leases import ItemLease
 from app.services.paths import allowed_path
 from ensembles.datasets import DatasetIndex, DatasetLayout, list_images, recognise_layout
@@ -69,7 +70,7 @@ def complete_registration(db: Database, lease: ItemLease, artifacts: ArtifactSto
     """
     content = index.to_json().encode("ascii")
     # Not the fingerprint: equal ids, labels and files may lie under other paths, or be described in another format.
-    stored = artifacts.put(f"datasets/{hashlib.sha256(content).hexdigest()}.json", content)
+    stored = artifacts.put(dataset_key(hashlib.sha256(content).hexdigest()), content)
     readable = ([image.width, image.height] for image in index.images if image.width and image.height)
     sizes = [size for size, _ in zip(readable, range(_SAMPLE), strict=False)]
     with leases.finishing(db, lease) as session:
