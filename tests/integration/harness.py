@@ -111,9 +111,13 @@ class Deployment:
         path.parent.mkdir(exist_ok=True)
         network = tiny_network(name, configuration=configuration, classes=3, seed=seed).network
         save_checkpoint(path, network, CheckpointMetadata(TrainingScale(SCALES[0], SCALES[-1])))
-        document = local.register_checkpoint_now(self.runtime, CheckpointRequest(path=str(path), name=name))
-        assert document.state == "ready", document.error
+        self.add_existing_checkpoint(path)
         return path
+
+    def add_existing_checkpoint(self, path: Path) -> None:
+        """Register a weights file under the name of the file."""
+        document = local.register_checkpoint_now(self.runtime, CheckpointRequest(path=str(path), name=path.stem))
+        assert document.state == "ready", document.error
 
     def submit(self, checkpoints: Sequence[str], dataset: str = "pictures", **options: object) -> str:
         """Two scales in both modes unless `options` say otherwise."""
@@ -155,9 +159,27 @@ class Deployment:
         return self.evaluation(evaluation_id)
 
 
+def processes_of(made: Deployment) -> list[int]:
+    """Ids of every process that was started with this SOFTVOTE_HOME, by whomever."""
+    mark = f"SOFTVOTE_HOME={made.home}".encode()
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark in (folder / "environ").read_bytes().split(b"\0"):
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
+
+
 @contextmanager
 def deployment(
-    folder: Path, *, services: bool = False, like: Deployment | None = None, broker_url: str | None = None
+    folder: Path,
+    *,
+    services: bool = False,
+    like: Deployment | None = None,
+    broker_url: str | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> Iterator[Deployment]:
     """A deployment on SQLite and the embedded broker, or on PostgreSQL and Redis; its processes are killed at the end.
 
@@ -166,15 +188,16 @@ def deployment(
         services: PostgreSQL and Redis.
         broker_url: another broker than the embedded one.
         like: begin as a copy of this one, which is on SQLite: what is registered there is registered here.
+        settings: further environment variables.
     """
     (folder / "logs").mkdir(parents=True)
     if like is not None:
         like.runtime.db.dispose()
         shutil.copytree(like.home, folder / "home")
-    own = {"SOFTVOTE_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1"}
+    own = {"SOFTVOTE_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1", **(settings or {})}
     if broker_url is not None:
         own["SOFTVOTE_BROKER_URL"] = broker_url
-    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "PYTHONPATH") if name in os.environ}
     if services:
         with postgresql_url() as database_url, _empty_redis() as redis_url:
             own |= {"SOFTVOTE_DATABASE_URL": database_url, "SOFTVOTE_BROKER_URL": redis_url}

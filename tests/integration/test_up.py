@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.harness import Deployment, deployment
+from tests.integration.harness import Deployment, deployment, processes_of
 
 
 @pytest.fixture
@@ -25,19 +25,6 @@ def made(tmp_path: Path) -> Iterator[Deployment]:
 def free_address() -> str:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return f"127.0.0.1:{server.getsockname()[1]}"
-
-
-def processes_of(made: Deployment) -> list[int]:
-    """Every process that was started with this SOFTVOTE_HOME, by whomever."""
-    mark = f"SOFTVOTE_HOME={made.home}".encode()
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if mark in (folder / "environ").read_bytes().split(b"\0"):
-                found.append(int(folder.name))
-        except OSError:
-            continue
-    return found
 
 
 def start(made: Deployment) -> str:
