@@ -106,8 +106,8 @@ class Settings:
             found.append(Problem("SOFTVOTE_URL", "http://HOST or https://HOST", self.url))
         if not 1 <= self.lease_seconds <= 3600:
             found.append(Problem("SOFTVOTE_LEASE_SECONDS", "seconds, from 1 to 3600", self.lease_seconds))
-        if self.fault is not None and (rule := fault_points.broken_rule(self.fault)):
-            found.append(Problem("SOFTVOTE_FAULT", rule, self.fault))
+        if self.fault is not None and (broken := fault_points.broken_rule(self.fault)):
+            found.append(Problem("SOFTVOTE_FAULT", broken, self.fault))
         return found
 
     @property

@@ -57,7 +57,8 @@ def test_every_operation_declares_what_it_answers(document: dict[str, Any]) -> N
                 schema = response["content"]["application/problem+json"]["schema"]
                 assert schema == {"$ref": "#/components/schemas/ProblemDocument"}
             elif status not in ("204", "304"):
-                assert response["content"]["application/json"]["schema"], (method, path)
+                media = "text/plain" if path == "/metrics" else "application/json"
+                assert response["content"][media]["schema"], (method, path)
 
 
 def test_what_starts_work_declares_where_to_follow_it(document: dict[str, Any]) -> None:
