@@ -56,6 +56,16 @@ class CheckpointFacts:
     preprocessing: dict[str, Any]
     class_names: list[str] | None
 
+    @property
+    def fingerprint(self) -> str:
+        """64 hex digits over what posteriors depend on.
+
+        The training scale only chooses test scales, so two S of one file share their sets; class names decide which
+        output becomes which column.
+        """
+        identity = {"sha256": self.sha256, "architecture": self.architecture, "preprocessing": self.preprocessing}
+        return digest(identity if self.class_names is None else {**identity, "class_names": self.class_names})
+
 
 def request_registration(db: Database, settings: Settings, request: CheckpointRequest, *, trusted: bool = False) -> str:
     """Add a checkpoint in state `registering`, for a worker to read; its id.
@@ -90,10 +100,6 @@ def complete_registration(db: Database, lease: ItemLease, facts: CheckpointFacts
         LeaseLostError: the item is no longer this lease's; nothing changed.
     """
     smallest, largest = facts.training_scale or (None, None)
-    # What posteriors depend on. The training scale only chooses test scales, so two S of one file share their sets;
-    # class names decide which output becomes which column.
-    identity = {"sha256": facts.sha256, "architecture": facts.architecture, "preprocessing": facts.preprocessing}
-    fingerprint = digest(identity if facts.class_names is None else {**identity, "class_names": facts.class_names})
     with leases.finishing(db, lease) as session:
         registration.settle(
             session,
@@ -102,7 +108,7 @@ def complete_registration(db: Database, lease: ItemLease, facts: CheckpointFacts
             RegistrationState.READY,
             path=facts.path,
             sha256=facts.sha256,
-            fingerprint=fingerprint,
+            fingerprint=facts.fingerprint,
             size_bytes=facts.size_bytes,
             architecture=facts.architecture,
             architecture_name=facts.architecture_name,
