@@ -54,9 +54,9 @@ def get(session: Session, evaluation_ids: Sequence[str], *, table: int | None = 
     sides = [_side(session, evaluation_id) for evaluation_id in dict.fromkeys(evaluation_ids)]
     measured: dict[tuple[object, ...], Measurement] = {}
     for side in sides:
-        for measurement in _measurements(side):
-            # The same view of the same checkpoint in two evaluations is one measurement.
-            key = (measurement.name, measurement.members, measurement.method, measurement.protocol)
+        for measurement, views in _measurements(side):
+            # Two evaluations with the same views of the same checkpoints and images have one measurement.
+            key = (measurement.name, measurement.method, views, measurement.top1_error, measurement.top5_error)
             measured.setdefault(key, measurement)
     laid_out = {
         number: rows for number, rows in paper_rows.lay_out(measured.values()).items() if table in (None, number)
@@ -84,7 +84,8 @@ def _side(session: Session, evaluation_id: str) -> _Side:
     )
 
 
-def _measurements(side: _Side) -> Iterator[Measurement]:
+def _measurements(side: _Side) -> Iterator[tuple[Measurement, tuple[str, ...]]]:
+    """Each with the digests of its views."""
     errors: dict[tuple[object, ...], dict[str, ScoreDocument]] = {}
     for score in side.scores:
         key = (score.subject, score.subject_name, tuple((m.checkpoint, tuple(m.scales), m.mode) for m in score.members))
@@ -95,7 +96,7 @@ def _measurements(side: _Side) -> Iterator[Measurement]:
         methods = {member.mode for member in top1.members}
         if len(methods) == 1 and all(members):
             method = methods.pop()
-            yield Measurement(
+            measurement = Measurement(
                 members=tuple(member for member in members if member),
                 method=method,
                 top1_error=top1.value,
@@ -110,6 +111,15 @@ def _measurements(side: _Side) -> Iterator[Measurement]:
                 top5_interval=_interval(top5),
                 departures=tuple(dict.fromkeys(_departures(side, top1, method))),
             )
+            yield measurement, tuple(_view_digests(side, top1))
+
+
+def _view_digests(side: _Side, score: ScoreDocument) -> Iterator[str]:
+    for member in score.members:
+        for view in side.evaluation.views:
+            in_mode = member.mode in ("both", view.mode)
+            if view.checkpoint == member.checkpoint and in_mode and view.scale in member.scales:
+                yield view.view_digest
 
 
 def _departures(side: _Side, score: ScoreDocument, method: paper.Method) -> Iterator[str]:
