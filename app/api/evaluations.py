@@ -12,11 +12,13 @@ from app.api.schemas import IdPath, PageQuery, Query, Text
 from app.db.models import EvaluationStatus
 from app.db.queries import evaluations as queries
 from app.db.queries import paper as paper_queries
+from app.db.queries import parts as parts_queries
 from app.errors import IdempotencyConflictError, NotFoundError, StateConflictError
 from app.representations.base import Page
 from app.representations.evaluations import CancelledDocument, EvaluationDocument, EvaluationSummary, ScoresDocument
 from app.representations.paper import PaperDocument
 from app.representations.paper import to_csv as paper_to_csv
+from app.representations.parts import PartDocument
 from app.representations.requests import CancelRequest, EvaluationRequest
 from app.representations.tabular import score_table, to_csv
 from app.services import evaluations as service
@@ -53,6 +55,14 @@ class PaperQuery(Query):
     others: Text | None = Field(default=None, alias="with", description="ids of further evaluations, comma-separated")
     table: int | None = Field(default=None, ge=3, le=7, description="one table alone")
     format: Literal["json", "csv"] = "json"
+
+
+class PartsQuery(PageQuery):
+    """Which parts."""
+
+    state: Literal["open", "pending", "leased", "failed", "done"] | None = Field(
+        default=None, description="`open`: all that are not done"
+    )
 
 
 class SubmitHeader(BaseModel):
@@ -117,6 +127,15 @@ def get_scores(path: IdPath, query: ScoresQuery) -> Response:
     if query.format == "csv":
         return _csv(to_csv(score_table(scores.items)), f"scores-{path.id}.csv")
     return answer(scores)
+
+
+@resource.get("/evaluations/<id>/parts", responses=declares({200: Page[PartDocument]}, NotFoundError))
+def list_parts(path: IdPath, query: PartsQuery) -> Response:
+    """List the parts that workers take one at a time: who has which, since when, and why the others wait."""
+    with runtime().db.read() as session:
+        return answer(
+            parts_queries.list_page(session, path.id, cursor=query.cursor, limit=query.limit, state=query.state)
+        )
 
 
 @resource.get("/evaluations/<id>/paper", responses=declares({200: PAPER}, NotFoundError))

@@ -13,6 +13,8 @@ from app.db.queries import checkpoints as checkpoint_queries
 from app.db.queries import datasets as dataset_queries
 from app.db.queries import evaluations as evaluation_queries
 from app.db.queries import paper as paper_queries
+from app.db.queries import parts as part_queries
+from app.db.queries.parts import OPEN
 from app.errors import ServiceError
 from app.representations.base import Document
 from app.representations.catalogue import CheckpointDocument, DatasetDocument
@@ -86,6 +88,9 @@ class Backend(Protocol):
 
     def evaluation(self, evaluation_id: str) -> Json:
         """One evaluation."""
+
+    def open_parts(self, evaluation_id: str) -> list[Json]:
+        """Its prediction parts that are not done."""
 
     def scores(self, evaluation_id: str) -> Json:
         """Its scores."""
@@ -167,6 +172,12 @@ class LocalBackend:
         with self.runtime.db.read() as session:
             return _json(evaluation_queries.get(session, evaluation_id))
 
+    def open_parts(self, evaluation_id: str) -> list[Json]:
+        with self.runtime.db.read() as session:
+            return _all_pages(
+                lambda cursor: part_queries.list_page(session, evaluation_id, cursor=cursor, limit=200, state=OPEN)
+            )
+
     def scores(self, evaluation_id: str) -> Json:
         with self.runtime.db.read() as session:
             return _json(evaluation_queries.scores(session, evaluation_id))
@@ -227,6 +238,9 @@ class HttpBackend:
     def evaluation(self, evaluation_id: str) -> Json:
         return self._call("GET", f"/evaluations/{evaluation_id}")
 
+    def open_parts(self, evaluation_id: str) -> list[Json]:
+        return self._list(f"/evaluations/{evaluation_id}/parts", state=OPEN)
+
     def scores(self, evaluation_id: str) -> Json:
         return self._call("GET", f"/evaluations/{evaluation_id}/scores")
 
@@ -246,11 +260,11 @@ class HttpBackend:
     def cancel_all(self) -> Json:
         return self._call("POST", "/evaluations/cancel", CancelRequest(ids=None))
 
-    def _list(self, path: str) -> list[Json]:
+    def _list(self, path: str, **filters: str) -> list[Json]:
         items: list[Json] = []
         cursor: str | None = None
         while True:
-            page = self._call("GET", path, params={"limit": "200", **({"cursor": cursor} if cursor else {})})
+            page = self._call("GET", path, params={"limit": "200", **filters, **({"cursor": cursor} if cursor else {})})
             items += page["items"]
             cursor = page["next"]
             if cursor is None:

@@ -95,12 +95,21 @@ def evaluate(
 
 @click.command()
 @click.argument("evaluation_id", metavar="ID")
+@click.option("--parts", "with_parts", is_flag=True, help="Also the parts that are not done: who has them since when.")
 @json_option
 @named_errors
-def status(evaluation_id: str, as_json: bool) -> None:
+def status(evaluation_id: str, with_parts: bool, as_json: bool) -> None:
     """Show how one evaluation is doing, and why it waits."""
     evaluation = backend().evaluation(evaluation_id)
-    _show(evaluation, as_json)
+    if not with_parts:
+        _show(evaluation, as_json)
+        return
+    parts = backend().open_parts(evaluation_id)
+    if as_json:
+        print_json({**evaluation, "parts": parts})
+        return
+    _print_status(evaluation)
+    _print_parts(parts)
 
 
 @click.command()
@@ -273,6 +282,32 @@ def _print_status(evaluation: dict[str, Any]) -> None:
             ("protocol", evaluation["protocol_title"]),
             ("checkpoints", ", ".join(map(_member, evaluation["checkpoints"]))),
         ]
+    )
+
+
+def _print_parts(parts: list[dict[str, Any]]) -> None:
+    if not parts:
+        click.echo("\nno part is open")
+        return
+    click.echo()
+    print_table(
+        ["checkpoint", "mode", "Q", "images", "state", "worker", "seen", "attempts", "lost", "waiting for"],
+        [
+            (
+                part["checkpoint"],
+                part["mode"],
+                part["scale"],
+                f"{part['start']}-{part['stop'] - 1}",
+                part["state"],
+                part["worker"]["name"] if part["worker"] else "",
+                part["worker"]["last_seen"] if part["worker"] else "",
+                part["attempts"],
+                part["lost_leases"],
+                part["error"]["message"] if part["state"] == "failed" and part["error"] else part["waiting_for"] or "",
+            )
+            for part in parts
+        ],
+        right=("Q", "attempts", "lost"),
     )
 
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from flask import flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from sqlalchemy.orm import Session
 
 from app.dashboard import protocols, results
 from app.dashboard.blueprint import blueprint, conditional, runtime
 from app.dashboard.paging import PAGE_SIZE, wanted
 from app.db.models import LIVE_STATUSES, EvaluationStatus
-from app.db.queries import datasets
+from app.db.queries import datasets, parts
 from app.db.queries import evaluations as queries
+from app.representations.base import Page
 from app.representations.evaluations import EvaluationDocument
+from app.representations.parts import PartDocument
 from app.services import evaluations as service
+
+_PARTS_SHOWN = 20
 
 
 @blueprint.get("/evaluations", endpoint="evaluations")
@@ -44,11 +49,13 @@ def show_evaluation(evaluation_id: str) -> str:
     """Live progress while it runs, results when it has ended."""
     with runtime().db.read() as session:
         evaluation = queries.get(session, evaluation_id)
+        open_parts = _open_parts(session, evaluation)
         scores = queries.scores(session, evaluation_id).items if evaluation.status == "succeeded" else []
     return render_template(
         "dashboard/evaluation.html",
         evaluation=evaluation,
         live=_is_live(evaluation),
+        open_parts=open_parts,
         results=results.summarise(scores),
         protocol=protocols.describe([member.protocol for member in evaluation.checkpoints]),
         provenance=protocols.trace(evaluation.provenance),
@@ -63,7 +70,9 @@ def live_evaluation(evaluation_id: str) -> ResponseReturnValue:
         if request.if_none_match.contains_weak(version):
             return conditional(version, "")
         evaluation = queries.get(session, evaluation_id)
-    response = conditional(version, render_template("dashboard/_live.html", evaluation=evaluation))
+        open_parts = _open_parts(session, evaluation)
+    body = render_template("dashboard/_live.html", evaluation=evaluation, open_parts=open_parts)
+    response = conditional(version, body)
     if not _is_live(evaluation):
         response.headers["HX-Refresh"] = "true"
     return response
@@ -87,6 +96,13 @@ def retry_evaluation(evaluation_id: str) -> ResponseReturnValue:
 
 def _back(evaluation_id: str) -> ResponseReturnValue:
     return redirect(url_for("dashboard.evaluation", evaluation_id=evaluation_id), 303)
+
+
+def _open_parts(session: Session, evaluation: EvaluationDocument) -> Page[PartDocument]:
+    """The parts of a live evaluation that somebody has or that somebody failed at; as many as a person would read."""
+    if not _is_live(evaluation):
+        return Page[PartDocument](items=[])
+    return parts.list_page(session, evaluation.id, cursor=None, limit=_PARTS_SHOWN, state=parts.OPEN)
 
 
 def _is_live(evaluation: EvaluationDocument) -> bool:

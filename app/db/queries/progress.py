@@ -107,7 +107,7 @@ def waiting_for(session: Session, evaluation: Evaluation, busy: Sequence[Worker]
     paused = _paused(session, evaluation, at)
     if paused is not None:
         return paused
-    return _no_worker(session, "predict") or _behind(session, evaluation, at)
+    return unserved(session, "predict") or _behind(session, evaluation, at)
 
 
 def _fusing(session: Session, evaluation: Evaluation) -> str:
@@ -121,8 +121,8 @@ def _fusing(session: Session, evaluation: Evaluation) -> str:
         holder = session.get(Worker, item.worker_id) if item.worker_id else None
         return f"being fused and scored by {holder.name if holder else 'a worker'}"
     if item is not None and item.not_before is not None and item.not_before > now(session):
-        return _pause(item.not_before, item.error_code, item.error_message)
-    return _no_worker(session, "fuse") or "waiting for a worker of queue fuse to become free"
+        return pause(item.not_before, item.error_code, item.error_message)
+    return unserved(session, "fuse") or "waiting for a worker of queue fuse to become free"
 
 
 def _paused(session: Session, evaluation: Evaluation, at: dt.datetime) -> str | None:
@@ -144,10 +144,11 @@ def _paused(session: Session, evaluation: Evaluation, at: dt.datetime) -> str | 
     ).one_or_none()
     if part is None or part.not_before is None:
         return None
-    return _pause(part.not_before, part.error_code, part.error_message)
+    return pause(part.not_before, part.error_code, part.error_message)
 
 
-def _no_worker(session: Session, queue: str) -> str | None:
+def unserved(session: Session, queue: str) -> str | None:
+    """Why nobody will take work of a queue as things are; None where somebody will."""
     serving = [worker for worker in workers.alive(session) if queue in worker.queues]
     if not serving:
         return f"no live worker serves queue {queue}"
@@ -168,13 +169,19 @@ def _behind(session: Session, evaluation: Evaluation, at: dt.datetime) -> str:
     some = select(Evaluation.id).where(is_claimable(at), ahead).limit(_COUNT_UP_TO + 1).subquery()
     count = session.scalars(select(func.count()).select_from(some)).one()
     if count > _COUNT_UP_TO:
-        return f"waiting for more than {_COUNT_UP_TO} evaluations before it"
+        return f"behind more than {_COUNT_UP_TO} evaluations"
     if count:
-        return f"waiting for {count} evaluation{'s' if count != 1 else ''} before it"
+        higher = select(func.count()).where(
+            Evaluation.id.in_(select(some.c.id)), Evaluation.priority > evaluation.priority
+        )
+        urgent = session.scalars(higher).one()
+        which = "" if not urgent else " of a higher priority" if urgent == count else f", {urgent} of a higher priority"
+        return f"behind {count} evaluation{'s' if count != 1 else ''}{which}"
     return "waiting for a worker of queue predict to become free"
 
 
-def _pause(until: dt.datetime, code: str | None, message: str | None) -> str:
+def pause(until: dt.datetime, code: str | None, message: str | None) -> str:
+    """Why work that ended in an error is not taken up yet."""
     return f"trying again at {until:%H:%M:%S} UTC after an error ({code}: {message})"
 
 

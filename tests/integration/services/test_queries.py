@@ -8,11 +8,12 @@ import pytest
 from sqlalchemy import update
 
 from app.db.base import utc_now
-from app.db.models import Evaluation, Worker
-from app.db.queries import checkpoints, datasets, evaluations, events, overview
+from app.db.models import Evaluation, PredictionPart, Worker
+from app.db.queries import checkpoints, datasets, evaluations, events, overview, parts
 from app.errors import InvalidRequestError, NotFoundError
+from app.representations.parts import PartDocument
 from app.services import evaluations as service
-from app.services import leases, workers
+from app.services import leases, predictions, workers
 from ensembles.configurations import Architecture
 from tests.catalogue import Catalogue
 
@@ -176,8 +177,8 @@ def test_waiting_is_explained(catalogue: Catalogue) -> None:
     assert waiting(first) == "no live worker serves queue predict"
     worker = catalogue.worker("w1")
     assert waiting(urgent) == "waiting for a worker of queue predict to become free"
-    assert waiting(first) == "waiting for 1 evaluation before it"
-    assert waiting(second) == "waiting for 2 evaluations before it"
+    assert waiting(first) == "behind 1 evaluation of a higher priority"
+    assert waiting(second) == "behind 2 evaluations, 1 of a higher priority"
     leased = catalogue.lease(worker)
     assert waiting(urgent) == "being predicted by w1"
     assert waiting(first) == "waiting for a worker of queue predict to become free"
@@ -199,6 +200,43 @@ def test_waiting_is_explained(catalogue: Catalogue) -> None:
     with catalogue.db.write() as session:
         session.execute(update(Worker).values(last_seen=utc_now() - dt.timedelta(minutes=1)))
     assert waiting(first) == "no live worker serves queue predict"
+
+
+def test_each_part_says_who_has_it_since_when_and_why_it_waits(catalogue: Catalogue) -> None:
+    catalogue.dataset(images=192)
+    catalogue.checkpoint("a")
+    evaluation_id = catalogue.submit("a", protocol=DENSE, limit=128)
+    other = catalogue.submit("a", protocol=DENSE)
+    worker = catalogue.worker("w1")
+    first = catalogue.lease(worker, macs_per_second=1.0)
+    second = catalogue.lease(worker, macs_per_second=1.0)
+    catalogue.lease(worker, macs_per_second=1.0)
+    predictions.fail_parts(catalogue.db, second.parts, "io_error", "the disk hiccuped", retryable=True)
+    catalogue.complete(worker, first)
+
+    def listed(which: str, state: str | None = None) -> list[PartDocument]:
+        with catalogue.db.read() as session:
+            return parts.list_page(session, which, cursor=None, limit=50, state=state).items
+
+    done, paused = sorted(listed(evaluation_id), key=lambda part: part.start)
+    assert (done.state, done.start, done.stop, done.waiting_for) == ("done", 0, 64, None)
+    assert done.worker is not None
+    assert (done.worker.name, done.worker.id) == ("w1", worker)
+    assert (paused.state, paused.attempts, paused.lost_leases) == ("pending", 1, 0)
+    assert str(paused.waiting_for).startswith("trying again at ")
+    assert str(paused.waiting_for).endswith("(io_error: the disk hiccuped)")
+    assert [part.start for part in listed(evaluation_id, "open")] == [64]
+    assert [part.start for part in listed(evaluation_id, "done")] == [0]
+    (held,) = listed(other, "leased")
+    assert (held.start, held.stop, held.waiting_for) == (128, 192, "being predicted by w1")
+    assert held.lease_until is not None
+    with catalogue.db.write() as session:
+        session.execute(update(PredictionPart).values(not_before=None))
+        session.execute(update(Worker).values(last_seen=utc_now() - dt.timedelta(minutes=1)))
+    (waiting,) = listed(evaluation_id, "open")
+    assert waiting.waiting_for == "no live worker serves queue predict"
+    with catalogue.db.read() as session, pytest.raises(NotFoundError):
+        parts.list_page(session, "nothing", cursor=None, limit=50)
 
 
 def test_the_best_numbers_are_those_over_all_images(catalogue: Catalogue) -> None:

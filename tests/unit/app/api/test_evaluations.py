@@ -173,6 +173,22 @@ def test_an_evaluation_is_cancelled_and_tried_again(client: FlaskClient, body: d
     assert (again.status_code, again.json["status"]) == (202, "queued")
 
 
+def test_the_parts_of_an_evaluation_are_listed(client: FlaskClient, service: Service, body: dict[str, Any]) -> None:
+    url = f"{client.post(URL, json=body).headers['Location']}/parts"
+    assert client.get(url).json == {"items": [], "next": None}
+    service.predict()
+    items = client.get(url).json["items"]
+    assert {(part["checkpoint"], part["state"], part["start"], part["stop"]) for part in items} == {
+        ("one", "done", 0, 12),
+        ("two", "done", 0, 12),
+    }
+    assert client.get(f"{url}?state=open").json["items"] == []
+    first = client.get(f"{url}?limit=1").json
+    assert [*first["items"], *client.get(url, query_string={"cursor": first["next"]}).json["items"]] == items
+    assert client.get(f"{url}?state=lost").status_code == 422
+    assert client.get(f"{URL}/nothing/parts").status_code == 404
+
+
 def test_many_are_cancelled_with_one_request(client: FlaskClient, service: Service, body: dict[str, Any]) -> None:
     ids = [service.submit("one"), service.submit("two"), service.submit("one", "two")]
     some = client.post(f"{URL}/cancel", json={"ids": [ids[0], "nothing"]})
