@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
 
+from ensembles.architectures import NetworkArchitecture
 from ensembles.canonical import canonical_json
 from ensembles.configurations import Architecture
 from ensembles.errors import (
+    ArchitectureMismatchError,
     CheckpointChangedError,
     CheckpointCorruptError,
+    CheckpointMissingError,
     CheckpointUnrecognisedError,
     Problem,
     SpecError,
@@ -27,8 +30,10 @@ from ensembles.recognition import recognise_shapes, shape_differences
 from ensembles.scales import TrainingScale
 from ensembles.specs import Preprocessing
 from ensembles.tensor_files import file_sha256, read_tensors, strip_prefixes
+from ensembles.torchvision_models import TorchvisionNetwork, nearest_network
+from ensembles.torchvision_networks import TorchvisionArchitecture
 from ensembles.vgg import VGG
-from ensembles.weight_layouts import in_torchvision_layout
+from ensembles.weight_layouts import in_torchvision_layout, placed
 
 __all__ = [
     "Checkpoint",
@@ -40,6 +45,9 @@ __all__ = [
     "recognise",
     "save_checkpoint",
 ]
+
+#: What a checkpoint's tensors are loaded into.
+Network = VGG | TorchvisionNetwork
 
 #: One key for everything: safetensors writes several in random order, and equal networks should be equal files.
 _METADATA_KEY = "softvote"
@@ -56,7 +64,7 @@ class Checkpoint:
 
     path: Path
     sha256: str
-    architecture: Architecture
+    architecture: NetworkArchitecture
     preprocessing: Preprocessing
     name: str
     training_scale: TrainingScale | None = None
@@ -96,35 +104,86 @@ class CheckpointMetadata:
         )
 
 
-def recognise(tensors: Mapping[str, Tensor]) -> Architecture:
+def recognise(
+    tensors: Mapping[str, Tensor], stated: str | None = None, crop: int | None = None
+) -> Architecture | TorchvisionArchitecture:
     """Tell the architecture from names and shapes: configuration, batch norm, width, classes and crop.
+
+    Args:
+        tensors: of the whole state dict.
+        stated: a configuration's letter or a network's name that the tensors must be of. It decides only between A and
+            A-LRN, which have the same tensors.
+        crop: side of the training crop, px, for networks whose tensors do not tell it.
 
     Raises:
         CheckpointUnrecognisedError: none fits exactly.
+        ArchitectureMismatchError: another one than stated.
+        SpecError: the network has another crop, or cannot have this one.
     """
-    return recognise_shapes(_shapes(in_torchvision_layout(strip_prefixes(tensors))))
+    tensors = in_torchvision_layout(strip_prefixes(tensors))
+    shapes = _shapes(tensors)
+    try:
+        found = recognise_shapes(shapes)
+    except CheckpointUnrecognisedError as error:
+        if error.nearest is None and (nearest := nearest_network(shapes)):
+            raise CheckpointUnrecognisedError(error.seen, error.expected, nearest) from None
+        raise
+    if isinstance(found, TorchvisionArchitecture):
+        TorchvisionNetwork(found).check(tensors)
+        if crop is not None:
+            found = TorchvisionArchitecture.published(found.network, found.classes, crop)
+    elif crop not in (None, found.crop):
+        raise SpecError([Problem("crop", f"{found.crop} px, which the tensors of {found.name} tell", crop)])
+    return found if stated is None else _as_stated(found, stated)
 
 
-def load_network(checkpoint: Checkpoint) -> VGG:
+def _as_stated(found: Architecture | TorchvisionArchitecture, stated: str) -> Architecture | TorchvisionArchitecture:
+    if isinstance(found, Architecture):
+        if found.configuration == "A" and stated in ("A-LRN", "vgg-a-lrn"):
+            return replace(found, configuration="A-LRN")
+        if stated == found.configuration:
+            return found
+    if stated != found.name:
+        letter = f" (configuration {found.configuration})" if isinstance(found, Architecture) else ""
+        raise ArchitectureMismatchError(stated, found.name + letter)
+    return found
+
+
+def load_network(checkpoint: Checkpoint) -> Network:
     """Load a network in evaluation mode, on the CPU, in float32, without gradients.
 
     Raises:
+        CheckpointMissingError: the file is gone.
         CheckpointChangedError: the file is not the one that was registered.
         CheckpointUnrecognisedError: its tensors are not those of `checkpoint.architecture`.
         CheckpointCorruptError, CheckpointUnsafeError, NonFiniteWeightsError: as `read_tensors`.
     """
-    found = file_sha256(checkpoint.path)
-    if found != checkpoint.sha256:
-        raise CheckpointChangedError(str(checkpoint.path), checkpoint.sha256, found)
-    tensors = read_tensors(checkpoint.path)
-    differences = shape_differences(checkpoint.architecture, _shapes(tensors))
-    if differences:
-        raise CheckpointUnrecognisedError(differences, f"{checkpoint.architecture.name} as registered")
+    try:
+        found = file_sha256(checkpoint.path)
+        if found != checkpoint.sha256:
+            raise CheckpointChangedError(str(checkpoint.path), checkpoint.sha256, found)
+        tensors = read_tensors(checkpoint.path)
+    except FileNotFoundError:
+        raise CheckpointMissingError(str(checkpoint.path)) from None
     # Made without memory and given the tensors themselves: no second copy, no random weights to overwrite.
-    with torch.device("meta"):
-        network = VGG(checkpoint.architecture)
-    network.load_state_dict(tensors, strict=True, assign=True)
+    network: Network
+    if isinstance(checkpoint.architecture, TorchvisionArchitecture):
+        network = TorchvisionNetwork(checkpoint.architecture)
+        network.load(tensors)
+    else:
+        network = _vgg(cast("Architecture", checkpoint.architecture), tensors)
     return network.eval().requires_grad_(requires_grad=False)
+
+
+def _vgg(architecture: Architecture, tensors: Mapping[str, Tensor]) -> VGG:
+    tensors = placed(tensors, architecture)
+    differences = shape_differences(architecture.tensor_shapes(), _shapes(tensors))
+    if differences:
+        raise CheckpointUnrecognisedError(differences, f"{architecture.name} as registered")
+    with torch.device("meta"):
+        network = VGG(architecture)
+    network.load_state_dict(tensors, strict=True, assign=True)
+    return network
 
 
 def save_checkpoint(path: str | Path, network: VGG, metadata: CheckpointMetadata | None = None) -> None:

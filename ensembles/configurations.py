@@ -9,18 +9,13 @@ from typing import Any
 
 from ensembles.errors import Problem, ScaleTooSmallError, SpecError
 from ensembles.layers import Layer, LayerKind, LayerRow
-from ensembles.scales import MAX_SIDE, PoolRounding, resized_size
+from ensembles.recipes import Recipe
+from ensembles.scales import MAX_SIDE, PoolRounding
 from ensembles.specs import ViewSpec, is_whole_number
 
 HIDDEN_UNITS = 4096
 MAX_CLASSES = 100_000
 MAX_WIDTH = 4.0
-
-#: A batch of more than one image or crop stays within this many MACs a forward pass, and within MAX_BATCH.
-FORWARD_MACS = 64 * 10**9
-MAX_BATCH = 64
-#: The commonest size in ImageNet's validation set, px: what "one image" means where only the shape of work matters.
-_NOMINAL_IMAGE = (500, 375)
 
 
 @dataclass(frozen=True)
@@ -205,6 +200,20 @@ class Architecture:
             yield layer, height, width
 
     @property
+    def recipe(self) -> Recipe:
+        """Torchvision's evaluation of its VGG weights, all of one recipe."""
+        return Recipe()
+
+    @property
+    def dense_refusal(self) -> str | None:
+        """None: FC layers become convolutions (section 3.2)."""
+        return None
+
+    def view_refusal(self, view: ViewSpec) -> str | None:  # noqa: ARG002 - other families look at it
+        """None: every view can be."""
+        return self.dense_refusal
+
+    @property
     def parameters(self) -> int:
         """Learned numbers; running statistics of batch norm are not counted."""
         return sum(layer.parameters for layer in self.plan)
@@ -265,37 +274,3 @@ class Architecture:
     def from_dict(cls, data: Mapping[str, Any]) -> Architecture:
         """The inverse of `to_dict`."""
         return cls(**data)
-
-
-def view_macs(architecture: Architecture, view: ViewSpec, image_width: int, image_height: int) -> int:
-    """Multiply-accumulates of one image under one view, flips and crops counted.
-
-    Args:
-        architecture: the network.
-        view: mode, test scale and flips.
-        image_width: before rescaling, px.
-        image_height: before rescaling, px.
-
-    Raises:
-        ScaleTooSmallError: the test scale leaves no position, or no room for a crop.
-    """
-    if view.mode == "crops":
-        if view.scale < architecture.crop:
-            raise ScaleTooSmallError(view.scale, architecture.crop, architecture.name)
-        return view.crops_per_image * architecture.macs(architecture.crop, architecture.crop)
-    width, height = resized_size(image_width, image_height, view.scale, view.long_side)
-    return architecture.macs(height, width, view.pool_rounding) * (2 if view.hflip else 1)
-
-
-def block_size(architecture: Architecture, view: ViewSpec) -> int:
-    """Images of one dense batch: a power of two from 1 to 64, the most whose forward pass stays within 64 GMAC.
-
-    It depends on nothing but its arguments, never on the machine: a batch is formed only inside an aligned block of
-    this many images in canonical order, so that posteriors have the same bits however the work is cut. A flipped
-    batch is a forward pass of its own. Crops of different images never share a batch, hence 1 for a crops view.
-    """
-    if view.mode == "crops":
-        return 1
-    width, height = resized_size(*_NOMINAL_IMAGE, view.scale, view.long_side)
-    images = FORWARD_MACS // architecture.macs(height, width, view.pool_rounding)
-    return min(MAX_BATCH, 1 << max(0, images.bit_length() - 1))

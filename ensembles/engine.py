@@ -15,7 +15,7 @@ from typing import cast
 import torch
 
 from ensembles.checkpoints import Checkpoint
-from ensembles.errors import Problem, ScaleTooSmallError, SpecError
+from ensembles.errors import DenseUnsupportedError, Problem, ScaleTooSmallError, SpecError
 from ensembles.forward import exact_arithmetic
 from ensembles.images import ImageFile, image_files, stream_resized
 from ensembles.jobs import Job, Passes, PredictedRange, Progress, UnreadableImage
@@ -71,6 +71,7 @@ def predict(
     Raises:
         SpecError: an argument breaks a rule.
         ScaleTooSmallError: a test scale is smaller than a network's crop.
+        DenseUnsupportedError: a network has no dense form, or not the one that a view asks for.
         PredictionStoppedError: `should_stop` answered yes.
         NonFiniteOutputError: a class score is NaN or infinite.
         DatasetChangedError: a file is not the registered one.
@@ -90,6 +91,9 @@ def predict(
         for view in network_views:
             if view.scale < network.architecture.crop:
                 raise ScaleTooSmallError(view.scale, network.architecture.crop, network.name)
+            refusal = network.architecture.view_refusal(view)
+            if refusal is not None:
+                raise DenseUnsupportedError(network.name, refusal)
             jobs.append(Job(network, view, images, start, stop, max_batch, passes))
     if jobs:
         _run(jobs, images[start:stop], start, decode_threads)

@@ -61,6 +61,16 @@ class ScaleTooSmallError(EnsemblesError):
         )
 
 
+class DenseUnsupportedError(EnsemblesError):
+    """A dense view of a network that has no dense form, or not that one."""
+
+    code = "dense_unsupported"
+
+    def __init__(self, subject: str, reason: str) -> None:
+        self.subject, self.reason = subject, reason
+        super().__init__(f"modes: {subject} cannot be evaluated densely as asked: {reason}")
+
+
 class TrainingScaleMissingError(EnsemblesError):
     """The paper's rule for Q needs the checkpoint's training scale S, and none was recorded."""
 
@@ -182,6 +192,39 @@ class CheckpointUnsafeError(CheckpointError):
         super().__init__(
             f"checkpoint {path!r} holds more than weights and was refused, nothing in it was run: {reason}"
         )
+
+
+class CheckpointMissingError(CheckpointError):
+    """The registered file is no longer there."""
+
+    code = "checkpoint_missing"
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        super().__init__(
+            f"checkpoint {path!r}: no such file; it was moved or deleted since it was named. Put it back and retry"
+        )
+
+
+class ArchitectureMismatchError(CheckpointError):
+    """The file holds another network than was stated."""
+
+    code = "architecture_mismatch"
+
+    def __init__(self, stated: str, found: str, difference: str = "") -> None:
+        self.stated, self.found, self.difference = stated, found, difference
+        more = f"; for {stated} they have {difference}" if difference else ""
+        super().__init__(f"architecture: stated as {stated}, but the file's tensors are those of {found}{more}")
+
+
+class WeightsUnavailableError(CheckpointError):
+    """Published weights that are neither on this machine nor to be had from the network, or of no use."""
+
+    code = "weights_unavailable"
+
+    def __init__(self, weights: str, reason: str) -> None:
+        self.weights, self.reason = weights, reason
+        super().__init__(f"weights {weights!r} cannot be used: {reason}")
 
 
 class CheckpointUnrecognisedError(CheckpointError):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ensembles.configurations import block_size
+from ensembles.architectures import block_size
 from ensembles.dense import dense_posteriors
 from ensembles.errors import NonFiniteOutputError, PredictionStoppedError, UnreadableImageError
 from ensembles.forward import Forward, class_scores

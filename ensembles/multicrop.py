@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ensembles.configurations import FORWARD_MACS, MAX_BATCH, Architecture
+from ensembles.architectures import FORWARD_MACS, MAX_BATCH, NetworkArchitecture
 from ensembles.crops import CropGrid, crop_corners
 from ensembles.forward import Forward
 
@@ -33,7 +33,7 @@ def cut_crops(pixels: Tensor, crop: int, grid: CropGrid = 5, *, hflip: bool = Tr
     return crops.contiguous(memory_format=torch.channels_last)
 
 
-def crop_batch_size(architecture: Architecture) -> int:
+def crop_batch_size(architecture: NetworkArchitecture) -> int:
     """Crops of one forward pass, from 1 to MAX_BATCH: the most that stay within FORWARD_MACS."""
     macs = architecture.macs(architecture.crop, architecture.crop)
     return min(MAX_BATCH, max(1, FORWARD_MACS // macs))

@@ -11,6 +11,7 @@ from typing import Any, Literal, cast
 from ensembles.canonical import digest
 from ensembles.crops import CropGrid
 from ensembles.errors import Problem, ScaleTooSmallError, SpecError, TrainingScaleMissingError, UnknownNameError
+from ensembles.recipes import Recipe
 from ensembles.scales import MAX_SIDE, LongSide, PoolRounding, TrainingScale
 from ensembles.specs import (
     Decoder,
@@ -25,7 +26,7 @@ from ensembles.specs import (
     is_whole_number,
 )
 
-Scales = Literal["multi", "single"] | tuple[int, ...]
+Scales = Literal["multi", "single", "recipe"] | tuple[int, ...]
 
 #: What a protocol passes on to each of its views, unchanged and under the same name.
 _VIEW_FIELDS = (
@@ -51,9 +52,10 @@ class Protocol:
 
     Attributes:
         scales: "multi" or "single", derived from each checkpoint's training scale by the paper's rule, or test scales
-            Q in px.
+            Q in px; "recipe" is the one test scale that a checkpoint's published weights are evaluated at.
         scale_step: px between the three scales of a checkpoint with a fixed S; the paper's 32 belongs to crop 224.
         modes: "dense", "crops" or both.
+        resize: interpolation; "recipe" is that of the checkpoint's published weights.
         exclude: ids of images left out of every score (such as the 2014 blacklist); their posteriors are still kept.
         name: the preset it came from, if it still equals it; not part of the digest.
     """
@@ -64,7 +66,7 @@ class Protocol:
     hflip: bool = True
     crop_grid: CropGrid = 5
     score_pooling: ScorePooling = "logits"
-    resize: Resize = "bilinear"
+    resize: Resize | Literal["recipe"] = "bilinear"
     antialias: bool = True
     long_side: LongSide = "trunc"
     pool_rounding: PoolRounding = "floor"
@@ -76,6 +78,8 @@ class Protocol:
 
     def __post_init__(self) -> None:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
+        if self.resize == "recipe":
+            del values["resize"]
         problems = choice_problems(values) + crop_grid_problems(self.crop_grid) + self._own_problems()
         if problems:
             raise SpecError(problems)
@@ -87,8 +91,9 @@ class Protocol:
             if not isinstance(getattr(self, name), bool)
         ]
         if not isinstance(self.scales, tuple):
-            if self.scales not in ("multi", "single"):
-                problems.append(Problem("scales", '"multi", "single" or a list of test scales in px', self.scales))
+            if self.scales not in ("multi", "single", "recipe"):
+                rule = '"multi", "single", "recipe" or a list of test scales in px'
+                problems.append(Problem("scales", rule, self.scales))
         elif not self.scales or not all(is_whole_number(q) and 1 <= q <= MAX_SIDE for q in self.scales):
             problems.append(
                 Problem("scales", f"one or more whole numbers of px from 1 to {MAX_SIDE}", list(self.scales))
@@ -149,7 +154,9 @@ class Protocol:
         """64 hex digits."""
         return digest(self.to_dict())
 
-    def test_scales(self, training_scale: TrainingScale | None, subject: str = "the checkpoint") -> tuple[int, ...]:
+    def test_scales(
+        self, training_scale: TrainingScale | None, subject: str = "the checkpoint", recipe: Recipe | None = None
+    ) -> tuple[int, ...]:
         """The Q of a checkpoint trained at `training_scale`, px, ascending.
 
         Raises:
@@ -157,6 +164,8 @@ class Protocol:
         """
         if isinstance(self.scales, tuple):
             return tuple(sorted(self.scales))
+        if self.scales == "recipe":
+            return ((recipe or Recipe()).resize,)
         if training_scale is None:
             raise TrainingScaleMissingError(subject)
         return (
@@ -164,7 +173,11 @@ class Protocol:
         )
 
     def views(
-        self, training_scale: TrainingScale | None, crop: int, subject: str = "the checkpoint"
+        self,
+        training_scale: TrainingScale | None,
+        crop: int,
+        subject: str = "the checkpoint",
+        recipe: Recipe | None = None,
     ) -> tuple[ViewSpec, ...]:
         """The views of one checkpoint, mode by mode, scales ascending.
 
@@ -172,15 +185,18 @@ class Protocol:
             training_scale: the checkpoint's S; needed unless the scales are listed.
             crop: the checkpoint's crop, px.
             subject: the checkpoint's name, for messages.
+            recipe: of the checkpoint's published weights; by default torchvision's VGG's.
 
         Raises:
             ScaleTooSmallError: some Q is smaller than the crop.
             TrainingScaleMissingError: S is needed and unknown.
         """
-        scales = self.test_scales(training_scale, subject)
+        scales = self.test_scales(training_scale, subject, recipe)
         if scales[0] < crop:
             raise ScaleTooSmallError(scales[0], crop, subject)
         shared = {name: getattr(self, name) for name in _VIEW_FIELDS}
+        if self.resize == "recipe":
+            shared["resize"] = (recipe or Recipe()).interpolation
         return tuple(ViewSpec(mode=mode, scale=scale, **shared) for mode in self.modes for scale in scales)
 
 
@@ -221,7 +237,7 @@ PRESETS: dict[str, Protocol] = {
         "vgg-multi-scale-both": Protocol(modes=("dense", "crops")),
         "center-crop": Protocol(scales="single", modes=("crops",), crop_grid="center", hflip=False),
         "ten-crop": Protocol(scales="single", modes=("crops",), crop_grid="ten"),
-        "torchvision": Protocol(scales=(256,), modes=("crops",), crop_grid="center", hflip=False),
+        "torchvision": Protocol(scales="recipe", resize="recipe", modes=("crops",), crop_grid="center", hflip=False),
         "caffe-vgg": Protocol(resize="bicubic", long_side="ceil", pool_rounding="ceil"),
     }.items()
 }
@@ -234,7 +250,7 @@ PRESET_SUMMARIES: dict[str, str] = {
     "vgg-multi-scale-both": "The equal mean of dense and multi-crop posteriors (paper, table 5, multi-crop & dense)",
     "center-crop": "One centre crop at the single test scale, no flip",
     "ten-crop": "Four corners and the centre with flips at the single test scale",
-    "torchvision": "Smaller side 256, one centre crop, as torchvision's reference evaluation",
+    "torchvision": "One centre crop after the resize of the weights' own recipe, as torchvision's reference evaluation",
     "caffe-vgg": "Multi-scale dense as the released Caffe networks: bicubic, long side and pooling rounded up",
 }
 

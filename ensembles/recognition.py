@@ -8,6 +8,8 @@ from math import ceil, floor, isqrt
 
 from ensembles.configurations import CONFIGURATIONS, HIDDEN_UNITS, MAX_WIDTH, Architecture, scaled_units
 from ensembles.errors import CheckpointUnrecognisedError, SpecError
+from ensembles.torchvision_networks import TorchvisionArchitecture
+from ensembles.torchvision_table import INTEGER_BUFFERS, find_row
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -16,23 +18,32 @@ _Signature = frozenset[tuple[str, int | None]]
 
 _EXPECTED = (
     f"a network of table 1 ({', '.join(CONFIGURATIONS)}), with or without batch norm, in torchvision's, timm's or "
-    "Caffe's names"
+    "Caffe's names, or a classification network of torchvision"
 )
 _LISTED = 4
 _LONGEST_NAME = 60
 
 
-def recognise_shapes(shapes: Shapes) -> Architecture:
-    """Find the architecture whose state dict has exactly these names and shapes.
+def recognise_shapes(shapes: Shapes) -> Architecture | TorchvisionArchitecture:
+    """Find the architecture whose state dict has exactly these names and shapes; no two have the same.
 
-    The width is the simplest fraction that gives the channel counts, so that 0.125 and 1/3 come back as they were.
+    A VGG's width is the simplest fraction that gives the channel counts, so that 0.125 and 1/3 come back as they were.
+    Torchvision's networks have one width; their crop, which tensors do not tell, is that of their published weights.
 
     Args:
-        shapes: of every tensor. Batch norm's `num_batches_tracked` may be absent, as in files from before torch 0.4.1.
+        shapes: of every tensor. Integers that the network computes of itself may be absent, as batch norm's
+            `num_batches_tracked` is from files from before torch 0.4.1.
 
     Raises:
         CheckpointUnrecognisedError: no architecture fits.
     """
+    found = find_row(shapes)
+    if found is not None:
+        row, classes = found
+        try:
+            return TorchvisionArchitecture.published(row.network, classes, row.crop)
+        except SpecError as error:
+            raise CheckpointUnrecognisedError(_summary(shapes), _EXPECTED, f"{row.network}: {error}") from error
     signature = _signature(shapes)
     candidates = {
         _signature(architecture.tensor_shapes()): architecture
@@ -42,14 +53,14 @@ def recognise_shapes(shapes: Shapes) -> Architecture:
     if signature not in candidates:
         closest = max(candidates, key=lambda candidate: len(candidate & signature) - len(candidate ^ signature))
         nearest = candidates[closest]
-        message = shape_differences(nearest, shapes, names_only=True) if closest & signature else None
+        message = shape_differences(nearest.tensor_shapes(), shapes, names_only=True) if closest & signature else None
         raise CheckpointUnrecognisedError(
             _summary(shapes),
             _EXPECTED,
             message and f"{nearest.name} (configuration {nearest.configuration}): {message}",
         )
     architecture = _sized(candidates[signature], shapes)
-    differences = shape_differences(architecture, shapes)
+    differences = shape_differences(architecture.tensor_shapes(), shapes)
     if differences:
         raise CheckpointUnrecognisedError(
             _summary(shapes),
@@ -59,10 +70,9 @@ def recognise_shapes(shapes: Shapes) -> Architecture:
     return architecture
 
 
-def shape_differences(architecture: Architecture, shapes: Shapes, names_only: bool = False) -> str:
+def shape_differences(expected: Shapes, shapes: Shapes, names_only: bool = False) -> str:
     """What keeps tensors of these shapes from loading strictly, in words; empty when nothing does."""
-    expected = architecture.tensor_shapes()
-    missing = [name for name in expected if name not in shapes and not name.endswith("num_batches_tracked")]
+    missing = [name for name in expected if name not in shapes and not name.endswith(INTEGER_BUFFERS)]
     unexpected = [name for name in shapes if name not in expected]
     unequal = [
         f"{name} {_shape(shapes[name])} instead of {_shape(expected[name])}"

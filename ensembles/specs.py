@@ -182,8 +182,10 @@ class Preprocessing:
 
 
 #: "vgg-mean" is the paper's rule, "subtract the mean RGB value" in 0..255; "caffe-vgg" the same in the released BGR.
+#: "inception" is what torchvision's `transform_input` makes of the first for GoogLeNet and Inception, in one step.
 PREPROCESSING_PRESETS: dict[str, Preprocessing] = {
     "torchvision": Preprocessing(),
+    "inception": Preprocessing("rgb", 1, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "vgg-mean": Preprocessing("rgb", 255, (123.68, 116.779, 103.939), (1.0, 1.0, 1.0)),
     "caffe-vgg": Preprocessing("bgr", 255, (103.939, 116.779, 123.68), (1.0, 1.0, 1.0)),
 }

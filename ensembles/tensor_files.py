@@ -43,12 +43,12 @@ def file_sha256(path: str | Path) -> str:
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
     """Read a state dict from `.safetensors`, or from `.pth` or `.pt` through torch's weights-only unpickler.
 
-    Wrapper keys and prefixes of training scripts are taken off, and VGG weights in timm's or Caffe's names get
-    torchvision's. The tensors have memory of their own: a later change
-    to the file cannot reach them.
+    Wrapper keys and prefixes of training scripts are taken off, and weights in other names get torchvision's (see
+    `weight_layouts`). The tensors have memory of their own: a later change to the file cannot reach them.
 
     Returns:
-        CPU tensors, float32 whatever the file has, except batch norm's integer `num_batches_tracked`.
+        CPU tensors, float32 whatever the file has, except the integers `num_batches_tracked` and
+        `relative_position_index`.
 
     Raises:
         CheckpointCorruptError: truncated, empty, not a checkpoint, or a tensor that is not plain weights.
@@ -146,8 +146,11 @@ def _check_plain(path: Path, name: str, tensor: Tensor) -> None:
         refuse("is sparse, quantised or nested; weights are dense")
     if tensor.device.type != "cpu":
         refuse(f"has no data of its own (device {tensor.device.type})")
-    counter = name.endswith("num_batches_tracked") and tensor.dtype == torch.int64 and tensor.dim() == 0
-    if tensor.dtype not in _WEIGHT_TYPES and not counter:
+    # What networks compute of themselves and save all the same; loading compares it with the network's own.
+    computed = tensor.dtype == torch.int64 and name.endswith(
+        "relative_position_index" if tensor.dim() else "num_batches_tracked"
+    )
+    if tensor.dtype not in _WEIGHT_TYPES and not computed:
         refuse(f"has type {tensor.dtype}; weights are floating-point")
     if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
         refuse(f"of shape {tuple(tensor.shape)} repeats a storage of {tensor.untyped_storage().nbytes()} bytes")

@@ -10,8 +10,8 @@ import torch
 
 from app.services.slices import LeasedPart
 from ensembles import networks as library
+from ensembles.architectures import architecture_from_dict
 from ensembles.checkpoints import Checkpoint
-from ensembles.configurations import Architecture
 from ensembles.networks import LoadedNetwork
 from ensembles.specs import Preprocessing
 
@@ -71,7 +71,7 @@ class NetworkCache:
 
 def weight_bytes(part: LeasedPart) -> int:
     """Of a part's network in float32."""
-    return 4 * Architecture.from_dict(part.architecture).parameters
+    return 4 * architecture_from_dict(part.architecture).parameters
 
 
 def _key(part: LeasedPart) -> _Key:
@@ -83,7 +83,7 @@ def _checkpoint(part: LeasedPart) -> Checkpoint:
     return Checkpoint(
         path=Path(part.checkpoint_path),
         sha256=part.checkpoint_sha256,
-        architecture=Architecture.from_dict(part.architecture),
+        architecture=architecture_from_dict(part.architecture),
         preprocessing=Preprocessing.from_dict(part.preprocessing),
         name=part.checkpoint_name,
     )

@@ -7,12 +7,11 @@ from pathlib import Path
 from app.services import checkpoints, datasets
 from app.services.checkpoints import CheckpointFacts
 from app.services.leases import ItemLease
+from ensembles.architectures import architecture_from_dict
 from ensembles.checkpoints import CheckpointMetadata
-from ensembles.configurations import Architecture
 from ensembles.datasets import DatasetLayout, index_images, list_images
 from ensembles.errors import CheckpointCorruptError
 from ensembles.scales import TrainingScale
-from ensembles.specs import Preprocessing
 from workers.context import WorkerContext
 from workers.inspect_checkpoint import inspect_in_child
 
@@ -26,7 +25,7 @@ def register_checkpoint(context: WorkerContext, item: ItemLease) -> None:
     """
     path = Path(item.payload["path"])
     found = inspect_in_child(path, waiting=context.heartbeat.step)
-    architecture = Architecture.from_dict(found["architecture"])
+    architecture = architecture_from_dict(found["architecture"])
     said = CheckpointMetadata.from_dict(found["metadata"])
     if said.classes is not None and len(said.classes) != architecture.classes:
         reason = f"its metadata names {len(said.classes)} classes, the network has {architecture.classes} outputs"
@@ -34,7 +33,7 @@ def register_checkpoint(context: WorkerContext, item: ItemLease) -> None:
 
     stated = CheckpointMetadata.from_dict(item.payload)
     scale: TrainingScale | None = stated.training_scale or said.training_scale
-    preprocessing = stated.preprocessing or said.preprocessing or Preprocessing()
+    preprocessing = stated.preprocessing or said.preprocessing or architecture.recipe.preprocessing
     checkpoints.complete_registration(
         context.runtime.db,
         item,

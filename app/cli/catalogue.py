@@ -113,6 +113,8 @@ def _print_checkpoint(document: dict[str, Any]) -> None:
             ("parameters", thousands(document["parameters"])),
             ("GMAC at the crop", _gmacs(document["gmacs"])),
             ("preprocessing", document["preprocessing"]),
+            ("recipe", document["recipe"]),
+            ("not dense", document["dense_refusal"]),
             ("sha256", document["sha256"]),
             ("source", document["source"]),
             ("tags", ", ".join(document["tags"])),

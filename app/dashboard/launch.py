@@ -56,7 +56,7 @@ CHOICES: tuple[Choice, ...] = (
     ),
     Choice("hflip", "Horizontal flip", "average with the mirrored image", (("true", "yes"), ("false", "no"))),
     _plain("score_pooling", "Score pooling", "over the class score map of a dense pass", get_args(ScorePooling)),
-    _plain("resize", "Resize", "interpolation of the rescaling", get_args(Resize)),
+    _plain("resize", "Resize", "interpolation of the rescaling", (*get_args(Resize), "recipe")),
     Choice("antialias", "Antialias", "low-pass filter when shrinking", (("true", "yes"), ("false", "no"))),
     _plain("long_side", "Longer side", "rounding after rescaling", get_args(LongSide)),
     _plain("pool_rounding", "Pool rounding", "of an odd side; Caffe rounds up", get_args(PoolRounding)),
@@ -68,6 +68,7 @@ CHOICES: tuple[Choice, ...] = (
 SCALE_RULES: tuple[tuple[str, str], ...] = (
     ("multi", "three, from S"),
     ("single", "one, from S"),
+    ("recipe", "one, the weights' own"),
     ("list", "listed"),
 )
 

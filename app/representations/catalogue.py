@@ -30,6 +30,10 @@ class CheckpointDocument(Document):
     parameters: int | None
     gmacs: float | None
     preprocessing: dict[str, Any] | None
+    # How the network's published weights are evaluated: smaller side in px before the centre crop, and interpolation.
+    recipe: dict[str, Any] | None
+    # Why the network has no dense form; null where it has one.
+    dense_refusal: str | None
     class_names: list[str] | None
     source: str
     size_bytes: int | None

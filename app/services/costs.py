@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 
-from ensembles.configurations import Architecture, view_macs
+from ensembles.architectures import NetworkArchitecture, view_macs
 from ensembles.scales import resized_size
 from ensembles.specs import ViewSpec
 
@@ -14,7 +14,7 @@ from ensembles.specs import ViewSpec
 _NOMINAL = (500, 375)
 
 
-def mean_macs(architecture: Architecture, view: ViewSpec, sizes: Sequence[Sequence[int]]) -> float:
+def mean_macs(architecture: NetworkArchitecture, view: ViewSpec, sizes: Sequence[Sequence[int]]) -> float:
     """Mean multiply-accumulates of one image.
 
     Args:
@@ -26,7 +26,9 @@ def mean_macs(architecture: Architecture, view: ViewSpec, sizes: Sequence[Sequen
 
 
 @lru_cache(maxsize=4096)
-def _mean_macs(architecture: Architecture, view: ViewSpec, sizes: tuple[tuple[tuple[int, int], int], ...]) -> float:
+def _mean_macs(
+    architecture: NetworkArchitecture, view: ViewSpec, sizes: tuple[tuple[tuple[int, int], int], ...]
+) -> float:
     total = images = 0
     for (width, height), count in sizes:
         resized_width, resized_height = resized_size(width, height, view.scale, view.long_side)
@@ -37,5 +39,5 @@ def _mean_macs(architecture: Architecture, view: ViewSpec, sizes: tuple[tuple[tu
 
 
 @lru_cache(maxsize=65536)
-def _macs(architecture: Architecture, view: ViewSpec, width: int, height: int) -> int:
+def _macs(architecture: NetworkArchitecture, view: ViewSpec, width: int, height: int) -> int:
     return view_macs(architecture, view, width, height)

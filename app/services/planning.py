@@ -14,11 +14,12 @@ from app.db.queries.lookup import KINDS, Named, find
 from app.errors import InvalidRequestError, NotFoundError
 from app.representations.requests import EvaluationRequest, MemberRequest
 from app.services.costs import mean_macs
+from ensembles.architectures import architecture_from_dict, block_size
 from ensembles.class_orders import map_classes
-from ensembles.configurations import Architecture, block_size
 from ensembles.errors import (
     ClassCountMismatchError,
     ClassNamesMismatchError,
+    DenseUnsupportedError,
     Problem,
     ScaleTooSmallError,
     SpecError,
@@ -173,16 +174,23 @@ def _views(
     checkpoint: Checkpoint, protocol: Protocol, path: str, value: object, problems: list[Problem]
 ) -> tuple[ViewSpec, ...]:
     """The views; a problem is put on the scales where the request lists fields, else on the protocol as a whole."""
-    architecture = Architecture.from_dict(checkpoint.architecture or {})
+    architecture = architecture_from_dict(checkpoint.architecture or {})
     field = f"{path}.scales" if isinstance(value, Mapping) else path
     try:
-        return protocol.views(_training_scale(checkpoint), architecture.crop, checkpoint.name)
+        views = protocol.views(_training_scale(checkpoint), architecture.crop, checkpoint.name, architecture.recipe)
     except ScaleTooSmallError as error:
         rule = f"test scales Q of at least the crop of checkpoint {checkpoint.name!r}, {error.crop} px"
         problems.append(Problem(field, rule, error.scale, error.code))
     except TrainingScaleMissingError as error:
         rule = f"listed scales, since no training scale is recorded for checkpoint {checkpoint.name!r}"
         problems.append(Problem(field, rule, protocol.scales, error.code))
+    else:
+        refusal = next(filter(None, map(architecture.view_refusal, views)), None)
+        if refusal is None:
+            return views
+        field = f"{path}.modes" if isinstance(value, Mapping) else path
+        rule = f"views that checkpoint {checkpoint.name!r} ({architecture.name}) can be evaluated with; {refusal}"
+        problems.append(Problem(field, rule, list(protocol.modes), DenseUnsupportedError.code))
     return ()
 
 
@@ -200,7 +208,7 @@ def _scored_images(dataset: Dataset, limit: int | None) -> int:
 def _planned(
     checkpoint: Checkpoint, views: Sequence[ViewSpec], dataset: Dataset, limit: int | None
 ) -> tuple[PlannedView, ...]:
-    architecture = Architecture.from_dict(checkpoint.architecture or {})
+    architecture = architecture_from_dict(checkpoint.architecture or {})
     images = _scored_images(dataset, limit)
     planned = []
     for view in views:

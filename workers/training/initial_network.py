@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 
 from ensembles.checkpoints import Checkpoint, file_sha256, load_network, read_metadata, read_tensors, recognise
@@ -21,6 +23,8 @@ def initial_network(plan: TrainingPlan, architecture: Architecture) -> tuple[VGG
     if plan.init_from is None:
         return network, None
     source_architecture = recognise(read_tensors(plan.init_from))
+    if not isinstance(source_architecture, Architecture):
+        raise SpecError([Problem("init_from", "a network of the paper", source_architecture.name)])
     wanted = {**architecture.to_dict(), "configuration": source_architecture.configuration}
     if source_architecture.to_dict() != wanted:
         raise SpecError([Problem("init_from", f"a network with {wanted}", source_architecture.to_dict())])
@@ -34,7 +38,7 @@ def initial_network(plan: TrainingPlan, architecture: Architecture) -> tuple[VGG
             plan.init_from.stem,
         )
     )
-    transfer(source, network)
+    transfer(cast("VGG", source), network)
     return network, metadata.preprocessing
 
 

@@ -13,7 +13,7 @@ from app.db.queries.pages import contains, newest_first
 from app.errors import NotReadyError
 from app.representations.base import ErrorInfo, Page
 from app.representations.catalogue import CheckpointDocument, LayerDocument
-from ensembles.configurations import Architecture
+from ensembles.architectures import architecture_from_dict
 
 
 def get(session: Session, key: str) -> CheckpointDocument:
@@ -51,7 +51,7 @@ def layers(session: Session, key: str) -> list[LayerDocument]:
         LayerDocument(
             name=layer.name, type=layer.type, output_shape=list(layer.output_shape), parameters=layer.parameters
         )
-        for layer in Architecture.from_dict(row.architecture).layers()
+        for layer in architecture_from_dict(row.architecture).layers()
     ]
 
 
@@ -61,6 +61,7 @@ def _documents(rows: Sequence[Checkpoint]) -> list[CheckpointDocument]:
 
 def _document(row: Checkpoint) -> CheckpointDocument:
     architecture = row.architecture or {}
+    network = architecture_from_dict(architecture) if architecture else None
     jitter = (row.training_scale_min, row.training_scale_max)
     return CheckpointDocument(
         id=row.id,
@@ -79,6 +80,8 @@ def _document(row: Checkpoint) -> CheckpointDocument:
         parameters=row.parameters,
         gmacs=None if row.macs is None else row.macs / 1e9,
         preprocessing=row.preprocessing,
+        recipe=network and {"resize": network.recipe.resize, "interpolation": network.recipe.interpolation},
+        dense_refusal=network and network.dense_refusal,
         class_names=row.class_names,
         source=row.source,
         size_bytes=row.size_bytes,

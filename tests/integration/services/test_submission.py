@@ -10,6 +10,7 @@ from app.errors import IdempotencyConflictError, InvalidRequestError
 from app.representations.requests import CheckpointRequest, EvaluationRequest
 from app.services import checkpoints, evaluations
 from ensembles.configurations import Architecture
+from ensembles.torchvision_networks import TorchvisionArchitecture
 from tests.catalogue import Catalogue
 
 DENSE = {"scales": [32]}
@@ -169,6 +170,25 @@ def test_blocks_round_the_wanted_images_up(catalogue: Catalogue) -> None:
     assert ends == {("small", "dense"): 128, ("small", "crops"): 70, ("large", "dense"): 70}
     assert catalogue.status(evaluation_id) == "fusing"
     assert {view.total for view in catalogue.get(evaluation_id).views} == {70}
+
+
+def test_dense_views_of_a_network_that_has_no_dense_form_are_refused_and_its_crops_are_not(
+    catalogue: Catalogue,
+) -> None:
+    catalogue.dataset(size=(500, 375))
+    swin = TorchvisionArchitecture.published("swin_t", 10)
+    catalogue.checkpoint("swin", network=swin, training_scale=None)
+    catalogue.checkpoint("resnet", network=TorchvisionArchitecture.published("resnet18", 10), training_scale=(256, 256))
+    dense = {"scales": [256], "modes": ["dense", "crops"]}
+    with pytest.raises(InvalidRequestError) as caught:
+        catalogue.submit("swin", {"checkpoint": "resnet", "protocol": "caffe-vgg"}, protocol=dense)
+    first, second = caught.value.problems
+    assert (first.field, first.code, second.field) == ("protocol.modes", "dense_unsupported", "checkpoints.1.protocol")
+    assert "checkpoint 'swin' (swin_t)" in first.rule
+    assert str(swin.dense_refusal) in first.rule
+    assert "pool_rounding" in second.rule
+    catalogue.submit("swin", protocol={"scales": [256], "modes": ["crops"]})
+    catalogue.submit("resnet", protocol=dense)
 
 
 def test_class_names_must_be_the_data_sets_in_any_order(catalogue: Catalogue) -> None:

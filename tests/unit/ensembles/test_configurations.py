@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ensembles.configurations import CONFIGURATIONS, Architecture, block_size, view_macs
+from ensembles.architectures import block_size, view_macs
+from ensembles.configurations import CONFIGURATIONS, Architecture
 from ensembles.errors import ScaleTooSmallError, SpecError
 from ensembles.scales import resized_size
 from ensembles.specs import ViewSpec

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from ensembles import engine
+from ensembles.architectures import block_size
 from ensembles.checkpoints import Checkpoint, file_sha256, save_checkpoint
-from ensembles.configurations import block_size
 from ensembles.engine import ImageFile, LoadedNetwork, PredictedRange, Progress, predict
 from ensembles.errors import NonFiniteOutputError, PredictionStoppedError, ScaleTooSmallError, SpecError
 from ensembles.metrics import top_k_errors

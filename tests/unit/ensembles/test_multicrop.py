@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ensembles.configurations import FORWARD_MACS, Architecture
+from ensembles.architectures import FORWARD_MACS
+from ensembles.configurations import Architecture
 from ensembles.multicrop import crop_batch_size, crop_scores, cut_crops, multicrop_posteriors
 from tests.tiny_nets import tiny_vgg
 

@@ -37,7 +37,7 @@ def test_a_preset_is_called_by_its_name(name):
         ({"preset": "vgg-multi-scale-both", "scale_step": 4}, "vgg-multi-scale-both, scale step 4"),
         ({"scales": [32]}, "vgg-single-scale, scales 32"),
         ({"scales": [32, 40]}, "vgg-multi-scale-dense, scales 32 40"),
-        ({"preset": "torchvision", "scales": [232]}, "center-crop, scales 232"),
+        ({"preset": "torchvision", "scales": [232]}, "torchvision, scales 232"),
         ({"preset": "caffe-vgg", "antialias": False}, "caffe-vgg, antialias off"),
         ({"preset": "center-crop", "hflip": True}, "center-crop, hflip on"),
         (

@@ -4,6 +4,7 @@ import pytest
 
 from ensembles.errors import ScaleTooSmallError, SpecError, TrainingScaleMissingError, UnknownNameError
 from ensembles.protocols import PRESET_SUMMARIES, PRESETS, FusionSpec, Protocol
+from ensembles.recipes import Recipe
 from ensembles.scales import TrainingScale
 from ensembles.specs import ViewSpec
 
@@ -15,7 +16,7 @@ PRESET_DIGESTS = {
     "vgg-multi-scale-both": "62c2a56d2e085b00856a834a363c5bc4e8245ab30338194f972ea1aabcec28a1",
     "center-crop": "043e33895576642bc0bd28dd5a35321747fcc0bc9c65da70dc368e2401c44297",
     "ten-crop": "f13c31b5f8efe14c15d5096573e6d74af9c5cba42e1d3c7f6c8f0bfbc8f044c5",
-    "torchvision": "559c3d590196f346ee7c7f0a1e33295f9e9759ccd4bd92e48009768128c21009",
+    "torchvision": "269e83825c52dae485f8f0c30786ba42910fba98dc4c9cc51f1bc5432d744c21",
     "caffe-vgg": "d508e5b39f2078019bb37957e41a079ab55d076086308db59d9fc983bec0c640",
 }
 
@@ -207,3 +208,15 @@ def test_an_unknown_fusion_rule_is_refused():
 def test_fusion_in_json_form_lists_its_weights():
     assert FusionSpec().to_dict() == {"rule": "mean", "weights": None}
     assert FusionSpec(weights=(1, 0.5)).to_dict() == {"rule": "mean", "weights": [1, 0.5]}
+
+
+def test_recipe_is_what_the_checkpoints_published_weights_are_evaluated_with():
+    recipe = Recipe(342, "bicubic")
+    (view,) = PRESETS["torchvision"].views(None, crop=299, recipe=recipe)
+    assert (view.scale, view.resize, view.crop_grid, view.hflip) == (342, "bicubic", "center", False)
+    (view,) = PRESETS["torchvision"].views(None, crop=224)
+    assert (view.scale, view.resize) == (256, "bilinear")
+    (view,) = Protocol(scales=(300,), resize="nearest").views(None, crop=224, recipe=recipe)
+    assert (view.scale, view.resize) == (300, "nearest")
+    with pytest.raises(ScaleTooSmallError):
+        PRESETS["torchvision"].views(None, crop=288)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from app.services.costs import mean_macs
-from ensembles.configurations import Architecture, view_macs
+from ensembles.architectures import view_macs
+from ensembles.configurations import Architecture
 from ensembles.specs import ViewSpec
 
 NETWORK = Architecture("A", False, 0.25, 10, 32)
