@@ -39,13 +39,20 @@ def describe(protocols: Sequence[Mapping[str, Any]]) -> ProtocolRows:
     shared: list[tuple[str, str]] = []
     own: list[tuple[str, tuple[str, ...]]] = []
     for name in names:
-        values = tuple(text(protocol.get(name)) for protocol in protocols if name in protocol)
+        values = tuple(_value(name, protocol.get(name)) for protocol in protocols if name in protocol)
         label = FIELDS.get(name, name)
         if len(set(values)) == 1 and len(values) == len(protocols):
             shared.append((label, values[0]))
         elif values:
-            own.append((label, tuple(text(protocol.get(name)) for protocol in protocols)))
+            own.append((label, tuple(_value(name, protocol.get(name)) for protocol in protocols)))
     return ProtocolRows(tuple(shared), tuple(own))
+
+
+def _value(name: str, value: object) -> str:
+    # The blacklist of ImageNet has 1,762 ids.
+    if name == "exclude" and isinstance(value, list) and len(value) > 1:
+        return f"{len(value):,}, first {value[0]}"
+    return text(value)
 
 
 @dataclass(frozen=True)

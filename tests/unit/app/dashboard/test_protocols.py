@@ -1,5 +1,56 @@
-from app.dashboard.protocols import describe, flatten, trace
-from ensembles.protocols import PRESETS
+from dataclasses import fields, replace
+
+import pytest
+
+from app.dashboard.protocols import FIELDS, describe, flatten, trace
+from app.db.models import PredictionSet
+from app.db.queries import evaluations
+from ensembles.protocols import PRESETS, Protocol
+from ensembles.specs import ViewSpec
+from tests.history import History
+from tests.unit.app.dashboard.conftest import Browser
+
+#: Every option, with a value that no preset has, and how the page says it.
+UNUSUAL = {
+    "scales": ([34, 50], "34, 50"),
+    "scale_step": (7, "7"),
+    "modes": (["crops"], "crops"),
+    "hflip": (False, "no"),
+    "crop_grid": (4, "4"),
+    "score_pooling": ("probs_max", "probs_max"),
+    "resize": ("nearest", "nearest"),
+    "antialias": (False, "no"),
+    "long_side": ("round", "round"),
+    "pool_rounding": ("ceil", "ceil"),
+    "decoder": ("torchcodec", "torchcodec"),
+    "exif": ("transpose", "transpose"),
+    "dtype": ("bfloat16", "bfloat16"),
+    "exclude": (["digits/00001.png", "digits/00000.png"], "2, first digits/00001.png"),
+}
+
+
+def test_every_option_has_a_name_on_the_page() -> None:
+    assert set(FIELDS) == set(UNUSUAL) == {field.name for field in fields(Protocol)} - {"name"}
+
+
+@pytest.mark.parametrize("option", UNUSUAL)
+def test_an_option_is_stored_with_the_result_and_shown_on_its_page(
+    browser: Browser, digits: History, option: str
+) -> None:
+    value, shown = UNUSUAL[option]
+    protocol = {"scales": [32], option: value}
+    key = digits.submit(dataset="digits", checkpoints=["digits-a"], protocol=protocol)
+    digits.predict()
+    digits.finish(key, [100] * (3 if option == "scales" else 1))
+    html = " ".join(browser.open(f"/evaluations/{key}").split())
+    assert f"<dt>{FIELDS[option]}</dt><dd>{shown}</dd>" in html
+    with digits.runtime.db.read() as session:
+        document = evaluations.get(session, key)
+        sets = [session.get_one(PredictionSet, view.set_id) for view in document.views]
+    assert document.protocol[option] == document.checkpoints[0].protocol[option] == value
+    expected = replace(Protocol.parse(protocol), name=None).views(None, 32)
+    assert [(row.view, row.view_digest) for row in sets] == [(view.to_dict(), view.digest) for view in expected]
+    assert all(ViewSpec.from_dict(row.view).digest == row.view_digest for row in sets)
 
 
 def test_what_all_members_share_is_told_once_and_the_rest_side_by_side() -> None:
