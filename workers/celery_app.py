@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import mmap
+import os
 import sys
 import time
 import warnings
@@ -19,11 +20,12 @@ from celery import Celery, signals
 
 from app.config import Settings
 from app.errors import ServiceError
-from app.messaging import celery_settings, prepare_broker
+from app.messaging import Doorbell, celery_settings, prepare_broker
 from app.runtime import build_runtime
-from workers import tasks
+from workers import tasks, transports
 from workers.logs import bind, configure_logs, get_logger
 from workers.options import WorkerOptions
+from workers.self_checks import EXIT_BROKEN, BellWatch, resident_bytes
 
 if TYPE_CHECKING:
     from workers.context import WorkerContext
@@ -56,6 +58,7 @@ class PoolChild:
         self._settings, self._options = settings, options
         self.stop_flag = StopFlag()
         self._context: WorkerContext | None = None
+        self._bell_watch: BellWatch | None = None
 
     def start(self) -> None:
         """Import torch, register as a worker, begin to beat. Waits for a database that does not answer yet."""
@@ -72,16 +75,31 @@ class PoolChild:
                 log.warning("worker_cannot_start", code=error.code, reason=str(error), retry_in=delay)
                 time.sleep(delay)
                 delay = min(2 * delay, 10.0)
+        options = self._options
+        self._bell_watch = BellWatch(Doorbell(self._settings), options.queues, patience=options.deaf_seconds)
+        self._bell_watch.start()
 
     def drain(self) -> None:
         """Do all the work that can be leased."""
         from workers.drain import drain  # noqa: PLC0415 - torch belongs to the child alone
 
-        if self._context is not None:
+        if self._context is None or self._bell_watch is None:
+            return
+        self._bell_watch.answered()
+        try:
             drain(self._context)
+        finally:
+            self._bell_watch.idle()
+        if self._context.is_full():
+            # The parent starts another child, and the dispatcher rings again for what is left.
+            log.warning("worker_full", resident_bytes=resident_bytes())
+            self.stop()
+            os._exit(EXIT_BROKEN)
 
     def stop(self) -> None:
         """Sign off."""
+        if self._bell_watch is not None:
+            self._bell_watch.close()
         if self._context is not None:
             self._context.close()
             self._context = None
@@ -112,6 +130,7 @@ def run_worker(settings: Settings, options: WorkerOptions) -> int:
     configure_logs(worker=options.name)
     build_runtime(settings).db.dispose()
     prepare_broker(settings)
+    transports.install()
     child = PoolChild(settings, options)
     _connect_signals(child)
     app = build_app(settings, child)
