@@ -9,19 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import safetensors.torch
 import torch
 from sqlalchemy import select
 
 from app.config import Settings
 from app.db.models import PredictionPart
 from app.representations.base import ErrorInfo
-from app.representations.requests import CheckpointRequest, DatasetRequest
-from ensembles.checkpoints import save_checkpoint
+from app.representations.requests import DatasetRequest
 from ensembles.datasets import scan_image_folder
 from tests.builders import mixed_images, write_folder
 from tests.integration.harness import SIZES, Deployment, deployment
-from tests.tiny_nets import tiny_vgg
 from workers import drain, local
 from workers.context import open_context
 from workers.options import WorkerOptions
@@ -32,15 +29,10 @@ ONE_VIEW = {"scales": [40]}
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """40 images, a good checkpoint, and one whose class scores overflow though its weights are finite."""
+    """40 images and a good checkpoint."""
     with deployment(tmp_path_factory.mktemp("filled")) as made:
         made.add_images(count=40)
         made.add_checkpoint("good")
-        network = tiny_vgg(classes=3)
-        for index in (0, 3):
-            network.features[index].weight.mul_(1e30)
-        save_checkpoint(made.folder / "checkpoints" / "loud.safetensors", network)
-        assert registered(made, made.folder / "checkpoints" / "loud.safetensors") is None
         yield made
 
 
@@ -48,13 +40,6 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
 def made(filled: Deployment, tmp_path: Path) -> Iterator[Deployment]:
     with deployment(tmp_path, like=filled) as copied:
         yield copied
-
-
-def registered(made: Deployment, path: Path) -> ErrorInfo | None:
-    """The error of a registration, None if there is none."""
-    document = local.register_checkpoint_now(made.runtime, CheckpointRequest(path=str(path), name=path.stem))
-    assert document.state == ("ready" if document.error is None else "failed")
-    return document.error
 
 
 def failure(made: Deployment, evaluation_id: str) -> ErrorInfo:
@@ -65,42 +50,6 @@ def failure(made: Deployment, evaluation_id: str) -> ErrorInfo:
     return document.error
 
 
-def good_bytes(made: Deployment) -> bytes:
-    return next(Path(made.folder).glob("checkpoints/good.safetensors")).read_bytes()
-
-
-def test_a_truncated_checkpoint_is_corrupt(made: Deployment, filled: Deployment, tmp_path: Path) -> None:
-    whole = good_bytes(filled)
-    (tmp_path / "cut.safetensors").write_bytes(whole[: len(whole) * 3 // 4])
-    error = registered(made, tmp_path / "cut.safetensors")
-    assert error is not None
-    assert error.code == "checkpoint_corrupt"
-
-
-def test_a_pickle_that_holds_code_is_unsafe_and_runs_nothing(made: Deployment, tmp_path: Path) -> None:
-    canary = tmp_path / "canary"
-
-    class Evil:
-        def __reduce__(self) -> tuple[object, ...]:
-            return os.system, (f"touch {canary}",)
-
-    torch.save({"features.0.weight": torch.zeros(2, 3, 3, 3), "evil": Evil()}, tmp_path / "evil.pth")
-    error = registered(made, tmp_path / "evil.pth")
-    assert error is not None
-    assert error.code == "checkpoint_unsafe"
-    assert not canary.exists()
-
-
-def test_nan_among_the_weights_is_found_at_registration_and_named(made: Deployment, tmp_path: Path) -> None:
-    tensors = {name: tensor.clone() for name, tensor in tiny_vgg(classes=3).state_dict().items()}
-    tensors["classifier.3.weight"][1, 1] = torch.nan
-    safetensors.torch.save_file(tensors, tmp_path / "nan.safetensors")
-    error = registered(made, tmp_path / "nan.safetensors")
-    assert error is not None
-    assert error.code == "nonfinite_weights"
-    assert "classifier.3.weight" in error.message
-
-
 def test_a_folder_without_images_is_an_empty_dataset(made: Deployment, tmp_path: Path) -> None:
     (tmp_path / "none" / "class").mkdir(parents=True)
     request = DatasetRequest(path=str(tmp_path / "none"), name="none")
@@ -108,32 +57,6 @@ def test_a_folder_without_images_is_an_empty_dataset(made: Deployment, tmp_path:
     assert document.state == "failed"
     assert document.error is not None
     assert document.error.code == "empty_dataset"
-
-
-def test_class_scores_that_overflow_fail_their_evaluation_and_spare_the_others(made: Deployment) -> None:
-    """Both evaluations want the same images, so one pass serves them: what fails is the one checkpoint."""
-    both = made.submit(["loud", "good"], protocol=ONE_VIEW)
-    alone = made.submit(["good"], protocol=ONE_VIEW)
-    error = failure(made, both)
-    assert error.code == "nonfinite_output"
-    assert "'loud'" in error.message
-    assert made.run(alone).status == "succeeded"
-
-
-def test_a_checkpoint_file_that_changed_is_refused(made: Deployment, filled: Deployment) -> None:
-    path = filled.folder / "checkpoints" / "good.safetensors"
-    whole = path.read_bytes()
-    flipped = bytearray(whole)
-    flipped[-5] ^= 1
-    path.write_bytes(flipped)
-    try:
-        error = failure(made, made.submit(["good"], protocol=ONE_VIEW))
-    finally:
-        path.write_bytes(whole)
-    assert error.code == "checkpoint_changed"
-    # Nobody computed with it, so it can be tried again when the file is back.
-    with made.runtime.db.read() as session:
-        assert {part.state for part in session.scalars(select(PredictionPart))} == {"failed"}
 
 
 def test_an_unreadable_image_fails_by_default_and_is_left_out_everywhere_on_request(

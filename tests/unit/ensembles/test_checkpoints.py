@@ -98,7 +98,7 @@ def test_half_precision_weights_load_as_float32(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("position", [0, 7, 8, 100, 5000, -1])
-def test_one_flipped_bit_is_a_changed_checkpoint(position: int, tmp_path: Path) -> None:
+def test_f39_one_flipped_bit_is_a_changed_checkpoint(position: int, tmp_path: Path) -> None:
     path = tmp_path / "d.safetensors"
     save_checkpoint(path, network())
     checkpoint = registered(path, network().architecture)
@@ -111,7 +111,7 @@ def test_one_flipped_bit_is_a_changed_checkpoint(position: int, tmp_path: Path) 
     assert caught.value.found_sha256 == hashlib.sha256(data).hexdigest()
 
 
-def test_a_file_rewritten_after_loading_does_not_reach_the_network(tmp_path: Path) -> None:
+def test_f39_a_file_rewritten_after_loading_does_not_reach_the_network(tmp_path: Path) -> None:
     path = tmp_path / "d.safetensors"
     save_checkpoint(path, network())
     loaded = load_network(registered(path, network().architecture))
@@ -121,7 +121,7 @@ def test_a_file_rewritten_after_loading_does_not_reach_the_network(tmp_path: Pat
     assert all(torch.equal(tensor, before[name]) for name, tensor in loaded.state_dict().items())
 
 
-def test_weights_of_another_architecture_than_registered_are_refused(tmp_path: Path) -> None:
+def test_f38_weights_of_another_architecture_than_registered_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "d.safetensors"
     save_checkpoint(path, network("D"))
     checkpoint = registered(path, network("D").architecture)
@@ -132,7 +132,7 @@ def test_weights_of_another_architecture_than_registered_are_refused(tmp_path: P
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
-def test_a_prefix_on_every_name_is_taken_off(prefix: str, tmp_path: Path) -> None:
+def test_f38_a_prefix_on_every_name_is_taken_off(prefix: str, tmp_path: Path) -> None:
     saved = network()
     torch.save({prefix + name: tensor for name, tensor in saved.state_dict().items()}, tmp_path / "d.pth")
     assert recognise({prefix + name: tensor for name, tensor in saved.state_dict().items()}) == saved.architecture
@@ -146,7 +146,7 @@ def test_data_parallel_features_of_the_imagenet_example_load(tmp_path: Path) -> 
     load_network(registered(tmp_path / "d.pth", saved.architecture))
 
 
-def test_a_prefix_that_one_name_lacks_stays(tmp_path: Path) -> None:
+def test_f38_a_prefix_that_one_name_lacks_stays(tmp_path: Path) -> None:
     tensors = {"module." + name: tensor for name, tensor in network().state_dict().items()}
     tensors["classifier.6.bias"] = tensors.pop("module.classifier.6.bias")
     with pytest.raises(CheckpointUnrecognisedError, match=r"module\.features\.0\.weight"):

@@ -49,7 +49,7 @@ def refused(shapes: dict[str, tuple[int, ...]]) -> CheckpointUnrecognisedError:
     return caught.value
 
 
-def test_a_missing_layer_is_named_with_the_nearest_network() -> None:
+def test_f38_a_missing_layer_is_named_with_the_nearest_network() -> None:
     shapes = Architecture("D").tensor_shapes()
     del shapes["features.28.weight"], shapes["features.28.bias"]
     error = refused(shapes)
@@ -58,14 +58,14 @@ def test_a_missing_layer_is_named_with_the_nearest_network() -> None:
     assert "A, A-LRN, B, B-5x5, C, D, E" in error.expected
 
 
-def test_a_missing_or_extra_tensor_of_a_known_layer_is_named() -> None:
+def test_f38_a_missing_or_extra_tensor_of_a_known_layer_is_named() -> None:
     shapes = Architecture("A").tensor_shapes()
     del shapes["features.0.bias"]
     shapes["extra.weight"] = (3,)
     assert refused(shapes).nearest == "vgg11 (configuration A): missing features.0.bias; unexpected extra.weight"
 
 
-def test_a_tensor_of_another_shape_is_named_with_both_shapes() -> None:
+def test_f38_a_tensor_of_another_shape_is_named_with_both_shapes() -> None:
     shapes = Architecture("A").tensor_shapes()
     shapes["features.3.weight"] = (128, 32, 3, 3)
     expected = "vgg11 (configuration A): shape features.3.weight 128×32×3×3 instead of 128×64×3×3"

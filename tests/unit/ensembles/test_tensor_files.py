@@ -59,7 +59,7 @@ def evil_first_protocol(path: Path, canary: Path) -> None:
 
 @pytest.mark.parametrize("write", [evil_zip, evil_legacy, evil_pickle, evil_first_protocol])
 @pytest.mark.parametrize("suffix", [".pth", ".pt"])
-def test_a_pickle_that_runs_a_command_is_refused_and_nothing_runs(
+def test_f35_a_pickle_that_runs_a_command_is_refused_and_nothing_runs(
     write: Callable[[Path, Path], None], suffix: str, tmp_path: Path
 ) -> None:
     path, canary = tmp_path / f"evil{suffix}", tmp_path / "canary"
@@ -69,20 +69,20 @@ def test_a_pickle_that_runs_a_command_is_refused_and_nothing_runs(
     assert not canary.exists()
 
 
-def test_the_canary_would_sing_where_a_file_is_unpickled(tmp_path: Path) -> None:
+def test_f35_the_canary_would_sing_where_a_file_is_unpickled(tmp_path: Path) -> None:
     evil_pickle(tmp_path / "evil.pth", tmp_path / "canary")
     pickle.loads((tmp_path / "evil.pth").read_bytes())  # noqa: S301 - shows that the tests above can fail
     assert (tmp_path / "canary").exists()
 
 
-def test_a_whole_module_is_more_than_weights(tmp_path: Path) -> None:
+def test_f35_a_whole_module_is_more_than_weights(tmp_path: Path) -> None:
     torch.save(torch.nn.Linear(2, 2), tmp_path / "m.pth")
     with pytest.raises(CheckpointUnsafeError, match=r"torch\.nn\.modules\.linear\.Linear"):
         read_tensors(tmp_path / "m.pth")
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit")
-def test_a_torchscript_program_is_more_than_weights(tmp_path: Path) -> None:
+def test_f35_a_torchscript_program_is_more_than_weights(tmp_path: Path) -> None:
     torch.jit.script(torch.nn.Linear(2, 2)).save(tmp_path / "m.pt")
     with pytest.raises(CheckpointUnsafeError, match="TorchScript"):
         read_tensors(tmp_path / "m.pt")
@@ -108,20 +108,20 @@ def corrupt(path: Path) -> str:
     ],
     ids=["empty", "zero", "stop", "zip magic", "half magic", "HTML", "LFS pointer"],
 )
-def test_what_is_no_checkpoint_is_corrupt(content: bytes, suffix: str, tmp_path: Path) -> None:
+def test_f35_what_is_no_checkpoint_is_corrupt(content: bytes, suffix: str, tmp_path: Path) -> None:
     (tmp_path / f"x{suffix}").write_bytes(content)
     assert corrupt(tmp_path / f"x{suffix}")
 
 
 @pytest.mark.parametrize(("size", "said"), [(0, "the file is empty"), (8 * 2**30 + 1, "8589934593 bytes, more than")])
-def test_an_empty_or_enormous_file_is_refused_unread(size: int, said: str, tmp_path: Path) -> None:
+def test_f35_an_empty_or_enormous_file_is_refused_unread(size: int, said: str, tmp_path: Path) -> None:
     (tmp_path / "x.pth").touch()
     os.truncate(tmp_path / "x.pth", size)
     assert said in corrupt(tmp_path / "x.pth")
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_random_bytes_are_corrupt(suffix: str, tmp_path: Path) -> None:
+def test_f35_random_bytes_are_corrupt(suffix: str, tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(8)
     for length in (1, 10, 100, 3000):
         noise = torch.randint(0, 256, (length,), generator=generator, dtype=torch.uint8)
@@ -144,7 +144,7 @@ def save_legacy(path: Path) -> None:
 @pytest.mark.parametrize(
     ("save", "suffix"), [(save_safetensors, ".safetensors"), (save_zip, ".pth"), (save_legacy, ".pth")]
 )
-def test_a_truncated_file_is_corrupt_wherever_it_ends(
+def test_f35_a_truncated_file_is_corrupt_wherever_it_ends(
     save: Callable[[Path], None], suffix: str, tmp_path: Path
 ) -> None:
     path = tmp_path / f"x{suffix}"
@@ -186,7 +186,7 @@ def repacked(source: Path, target: Path, compression: int, extra: int = 0) -> No
             new.writestr(f"archive/extra/{index}", b"")
 
 
-def test_a_compressed_archive_is_refused_before_it_expands(tmp_path: Path) -> None:
+def test_f36_a_compressed_archive_is_refused_before_it_expands(tmp_path: Path) -> None:
     torch.save({"w": torch.zeros(1_000_000)}, tmp_path / "plain.pth")
     repacked(tmp_path / "plain.pth", tmp_path / "bomb.pth", zipfile.ZIP_DEFLATED)
     assert (tmp_path / "bomb.pth").stat().st_size < 10_000
@@ -195,7 +195,7 @@ def test_a_compressed_archive_is_refused_before_it_expands(tmp_path: Path) -> No
     assert set(read_tensors(tmp_path / "stored.pth")) == {"w"}
 
 
-def test_an_archive_cannot_claim_more_than_it_holds(tmp_path: Path) -> None:
+def test_f36_an_archive_cannot_claim_more_than_it_holds(tmp_path: Path) -> None:
     torch.save({"w": torch.zeros(1000)}, tmp_path / "plain.pth")
     repacked(tmp_path / "plain.pth", tmp_path / "x.pth", zipfile.ZIP_STORED)
     data = bytearray((tmp_path / "x.pth").read_bytes())
@@ -206,13 +206,13 @@ def test_an_archive_cannot_claim_more_than_it_holds(tmp_path: Path) -> None:
     assert corrupt(tmp_path / "x.pth") == "the zip archive claims more bytes than the file has"
 
 
-def test_an_archive_of_too_many_entries_is_refused(tmp_path: Path) -> None:
+def test_f36_an_archive_of_too_many_entries_is_refused(tmp_path: Path) -> None:
     torch.save(WEIGHTS, tmp_path / "plain.pth")
     repacked(tmp_path / "plain.pth", tmp_path / "many.pth", zipfile.ZIP_STORED, extra=10_001)
     assert "entries, more than 10000" in corrupt(tmp_path / "many.pth")
 
 
-def test_a_million_entries_are_refused_by_the_size_of_their_directory(tmp_path: Path) -> None:
+def test_f36_a_million_entries_are_refused_by_the_size_of_their_directory(tmp_path: Path) -> None:
     entry = b"PK\x01\x02" + bytes(24) + struct.pack("<HHHHHLL", 1, 0, 0, 0, 0, 0, 0) + b"x"
     directory = entry * 1_000_000
     end = b"PK\x05\x06" + struct.pack("<HHHHLLH", 0, 0, 16960, 16960, len(directory), 4, 0)
@@ -229,13 +229,13 @@ def test_a_zip_that_torch_did_not_write_is_refused(tmp_path: Path) -> None:
     assert "not one that torch.save wrote" in corrupt(tmp_path / "x.pth")
 
 
-def test_a_small_file_cannot_claim_a_large_tensor_by_its_strides(tmp_path: Path) -> None:
+def test_f36_a_small_file_cannot_claim_a_large_tensor_by_its_strides(tmp_path: Path) -> None:
     torch.save({"w": torch.zeros(1).expand(50_000, 50_000)}, tmp_path / "x.pth")
     assert (tmp_path / "x.pth").stat().st_size < 2000
     assert "tensor 'w' of shape (50000, 50000) repeats a storage of 4 bytes" in corrupt(tmp_path / "x.pth")
 
 
-def test_a_file_cannot_claim_memory_by_sharing_one_storage(tmp_path: Path) -> None:
+def test_f36_a_file_cannot_claim_memory_by_sharing_one_storage(tmp_path: Path) -> None:
     shared = torch.zeros(10_000)
     torch.save({f"w{index}": shared for index in range(100)}, tmp_path / "x.pth")
     assert "its tensors claim 4000000 bytes" in corrupt(tmp_path / "x.pth")
@@ -255,7 +255,7 @@ def test_a_file_cannot_claim_memory_by_sharing_one_storage(tmp_path: Path) -> No
     ],
     ids=["sparse", "quantised", "meta", "integers", "booleans", "complex", "float8"],
 )
-def test_a_tensor_that_is_no_plain_weight_is_refused_by_name(
+def test_f36_a_tensor_that_is_no_plain_weight_is_refused_by_name(
     make: Callable[[], torch.Tensor], said: str, tmp_path: Path
 ) -> None:
     torch.save({**WEIGHTS, "odd.weight": make()}, tmp_path / "x.pth")
@@ -264,14 +264,16 @@ def test_a_tensor_that_is_no_plain_weight_is_refused_by_name(
     assert said in reason
 
 
-def test_integers_are_refused_in_safetensors_too(tmp_path: Path) -> None:
+def test_f36_integers_are_refused_in_safetensors_too(tmp_path: Path) -> None:
     safetensors.torch.save_file({"w": torch.zeros(3, dtype=torch.int32)}, tmp_path / "x.safetensors")
     assert "type torch.int32" in corrupt(tmp_path / "x.safetensors")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_nan_and_infinity_are_refused_with_the_tensor_and_the_count(value: float, suffix: str, tmp_path: Path) -> None:
+def test_f37_nan_and_infinity_are_refused_with_the_tensor_and_the_count(
+    value: float, suffix: str, tmp_path: Path
+) -> None:
     bad = torch.zeros(4, 5)
     bad[1, 2] = bad[3, 4] = value
     tensors = {**WEIGHTS, "features.0.weight": bad}
@@ -282,7 +284,7 @@ def test_nan_and_infinity_are_refused_with_the_tensor_and_the_count(value: float
     assert (caught.value.tensor, caught.value.count) == ("features.0.weight", 2)
 
 
-def test_float64_weights_beyond_float32_are_refused(tmp_path: Path) -> None:
+def test_f37_float64_weights_beyond_float32_are_refused(tmp_path: Path) -> None:
     torch.save({"w": torch.tensor([1e300], dtype=torch.float64)}, tmp_path / "x.pth")
     with pytest.raises(NonFiniteWeightsError):
         read_tensors(tmp_path / "x.pth")

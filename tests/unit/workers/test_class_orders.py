@@ -113,7 +113,7 @@ def agree(first: np.ndarray, second: np.ndarray) -> None:
     assert not np.allclose(first, np.roll(second, 1, axis=1), rtol=1e-2)
 
 
-def test_networks_that_number_the_classes_differently_are_scored_and_fused_by_name(runtime: Runtime) -> None:
+def test_f38_networks_that_number_the_classes_differently_are_scored_and_fused_by_name(runtime: Runtime) -> None:
     add_dataset(runtime, write_folder(runtime.settings.home / "pictures", mixed_images(18, [(48, 40), (40, 36)])))
     add_checkpoint(runtime, "straight", tiny_network(classes=3).network, CLASSES)
     add_checkpoint(
@@ -169,7 +169,7 @@ def test_readable_names_meet_wordnet_ids_on_imagenet(runtime: Runtime) -> None:
     ]
 
 
-def test_other_classes_are_refused_with_the_first_that_is_missing(runtime: Runtime) -> None:
+def test_f38_other_classes_are_refused_with_the_first_that_is_missing(runtime: Runtime) -> None:
     add_dataset(runtime, write_folder(runtime.settings.home / "pictures", mixed_images(9, [(48, 40)])))
     add_checkpoint(runtime, "other", tiny_network(classes=3).network, ("class-0", "class-1", "dog"))
     with pytest.raises(InvalidRequestError) as caught:
