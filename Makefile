@@ -22,7 +22,7 @@ $(DEV_STAMP): $(RUN_STAMP)
 	$(PIP_INSTALL) --editable '.[worker,test,lint]'
 	@touch $@
 
-.PHONY: help setup demo serve test test-all lint types format bench clean
+.PHONY: help setup demo serve test test-all torture lint types format bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,14 @@ test: $(DEV_STAMP) ## The tests that need no server
 
 test-all: $(DEV_STAMP) ## All tests; without Redis, PostgreSQL or Chromium the tests that need them are skipped with a reason
 	$(BIN)/python -m pytest
+
+# Which service is tortured, how often, from which seed: make torture STACK=services FAULTS=100 SEED=7
+STACK ?= sqlite
+FAULTS ?= 1000
+SEED ?= 1
+
+torture: $(DEV_STAMP) ## 1,000 seeded faults against a running service: STACK=sqlite or services, FAULTS=, SEED=
+	$(BIN)/python -m tests.nemesis.run --stack $(STACK) --faults $(FAULTS) --seed $(SEED)
 
 lint: $(DEV_STAMP) ## Format, style and the import contracts
 	$(BIN)/ruff format --check .
