@@ -159,10 +159,13 @@ def load_network(checkpoint: Checkpoint) -> Network:
         CheckpointCorruptError, CheckpointUnsafeError, NonFiniteWeightsError: as `read_tensors`.
     """
     try:
-        found = file_sha256(checkpoint.path)
+        before, found = _file_identity(checkpoint.path), file_sha256(checkpoint.path)
         if found != checkpoint.sha256:
             raise CheckpointChangedError(str(checkpoint.path), checkpoint.sha256, found)
         tensors = read_tensors(checkpoint.path)
+        # Hashing and reading open the file twice, and it may have been replaced in between.
+        if _file_identity(checkpoint.path) != before:
+            raise CheckpointChangedError(str(checkpoint.path), checkpoint.sha256, file_sha256(checkpoint.path))
     except FileNotFoundError:
         raise CheckpointMissingError(str(checkpoint.path)) from None
     # Made without memory and given the tensors themselves: no second copy, no random weights to overwrite.
@@ -173,6 +176,12 @@ def load_network(checkpoint: Checkpoint) -> Network:
     else:
         network = _vgg(cast("Architecture", checkpoint.architecture), tensors)
     return network.eval().requires_grad_(requires_grad=False)
+
+
+def _file_identity(path: Path) -> tuple[int, ...]:
+    """Differs once a file was replaced or written to."""
+    found = path.stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _vgg(architecture: Architecture, tensors: Mapping[str, Tensor]) -> VGG:

@@ -12,6 +12,7 @@ import safetensors.torch
 import torch
 import torchvision
 
+from ensembles import checkpoints
 from ensembles.checkpoints import (
     Checkpoint,
     CheckpointMetadata,
@@ -109,6 +110,25 @@ def test_f39_one_flipped_bit_is_a_changed_checkpoint(position: int, tmp_path: Pa
         load_network(checkpoint)
     assert caught.value.expected_sha256 == checkpoint.sha256
     assert caught.value.found_sha256 == hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize("how", ["replaced", "written to"])
+def test_f39_a_file_that_changes_between_hashing_and_reading_is_refused(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, other = tmp_path / "d.safetensors", tmp_path / "other.safetensors"
+    save_checkpoint(path, network())
+    save_checkpoint(other, initialise(network(), seed=2))
+    checkpoint = registered(path, network().architecture)
+
+    def change_then_read(source: Path) -> dict[str, torch.Tensor]:
+        path.write_bytes(other.read_bytes()) if how == "written to" else other.replace(path)
+        return read_tensors(source)
+
+    monkeypatch.setattr(checkpoints, "read_tensors", change_then_read)
+    with pytest.raises(CheckpointChangedError) as caught:
+        load_network(checkpoint)
+    assert caught.value.found_sha256 == file_sha256(path) != checkpoint.sha256
 
 
 def test_f39_a_file_rewritten_after_loading_does_not_reach_the_network(tmp_path: Path) -> None:
