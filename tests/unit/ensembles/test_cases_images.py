@@ -14,10 +14,12 @@ from PIL import Image, ImageOps
 
 from ensembles.datasets import scan_image_folder
 from ensembles.decoding import decode
+from ensembles.engine import ImageFile, predict
 from ensembles.errors import UnreadableImageError
 from ensembles.preprocessing import resize
 from ensembles.specs import ViewSpec
 from tests.odd_images import LOSSY, bombs, odd_images, picture, write_odd_images
+from tests.tiny_nets import tiny_network
 
 PAGE = Path(__file__).resolve().parents[3] / "docs/datasets.md"
 
@@ -75,6 +77,34 @@ def test_f41_f42_what_is_no_image_is_refused_with_the_documented_reason(folder: 
     assert DOCUMENTED[name].removeprefix("unreadable: ") in caught.value.reason
 
 
+def test_f41_f43_odd_images_are_predicted_as_their_documented_pixels_in_both_modes(
+    folder: Path, tmp_path: Path
+) -> None:
+    # Read once elsewhere; here every image is decoded for each of two views.
+    names = [name for name in DOCUMENTED if name != "file-over-50-mb"]
+    odd = [ImageFile(name, path_of(folder, name)) for name in names]
+    plain = []
+    for name in READABLE:
+        pixels = odd_images()[name].pixels
+        assert pixels is not None
+        path = tmp_path / f"{name}.png"
+        Image.fromarray(pixels).save(path)
+        plain.append(ImageFile(name, path))
+    views = [ViewSpec("dense", 34), ViewSpec("crops", 34, crop_grid=2)]
+    network = tiny_network()
+    for of_odd, of_plain in zip(predict([network], odd, views), predict([network], plain, views), strict=True):
+        assert {image.image_id for image in of_odd.unreadable} == set(names) - set(READABLE)
+        assert of_plain.unreadable == ()
+        expected = dict(zip(READABLE, of_plain.probs, strict=True))
+        for name, probs in zip(names, of_odd.probs, strict=True):
+            if name not in expected:
+                assert np.isnan(probs).all(), name
+            elif odd_images()[name].tolerance == 0:
+                assert np.allclose(probs, expected[name], atol=1e-5), name
+            else:
+                assert np.isfinite(probs).all(), name
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_f43_exif_orientation_turns_the_image_only_when_asked(folder: Path, orientation: int) -> None:
     name = f"exif-orientation-{orientation}-jpeg"
@@ -117,6 +147,7 @@ from pathlib import Path
 import numpy, PIL.Image
 from ensembles.datasets import scan_image_folder
 from ensembles.decoding import decode
+from ensembles.engine import ImageFile, predict
 from ensembles.errors import UnreadableImageError
 warnings.simplefilter("ignore")
 root = Path(sys.argv[1])

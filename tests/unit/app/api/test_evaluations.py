@@ -267,6 +267,12 @@ def test_the_papers_tables_take_the_rows_of_several_evaluations(
     measured = [row["measured"] for table in document["tables"] for row in table["rows"] if row["measured"]]
     assert {row["evaluation"] for row in measured} == set(made)
     assert client.get(f"{URL}/{made[0]}/paper?with=none").status_code == 404
+    one_table = client.get(f"{URL}/{made[0]}/paper?table=6").json["tables"]
+    assert [table["number"] for table in one_table] == [6]
+    answer = client.get(f"{URL}/{made[0]}/paper?format=csv")
+    assert answer.mimetype == "text/csv"
+    assert sum(line.startswith("7,") for line in answer.text.splitlines()) == 15
+    assert client.get(f"{URL}/{made[0]}/paper?table=8").json["errors"][0]["pointer"] == "/table"
 
 
 def test_an_unknown_format_of_scores_is_refused(client: FlaskClient) -> None:

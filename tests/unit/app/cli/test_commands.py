@@ -132,6 +132,10 @@ def test_the_paper_tables_hold_the_evaluation_and_compare_nothing_off_imagenet(
     assert "Table 3" in output
     assert "small-a + small-d" in output
     assert "Not set beside the printed numbers" in output
+    assert "  small-a + small-d: " in output
+    only = ok(home, "paper", str(evaluation["id"]), "--table", "6").stdout
+    assert "Table 6" in only
+    assert "Table 5" not in only
 
 
 def test_members_are_compared_with_their_ensemble_on_the_same_images(home: Path, evaluation: dict[str, object]) -> None:
