@@ -9,6 +9,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from ensembles.checkpoints import read_metadata, read_tensors, recognise
+from ensembles.configurations import CONFIGURATIONS, Architecture
 from ensembles.errors import SpecError
 from ensembles.scales import TrainingScale
 from ensembles.specs import PREPROCESSING_PRESETS
@@ -138,6 +139,64 @@ def test_a_network_learns_to_tell_bright_from_dark(plan, dataset, tmp_path):
 def test_the_learning_rate_falls_to_a_tenth_after_each_decay_epoch(plan, dataset, tmp_path):
     reports = train(plan, dataset, tmp_path / "a.safetensors")
     assert [report.learning_rate for report in reports] == pytest.approx([0.02, 0.02, 0.02, 0.002])
+
+
+def test_the_rate_falls_three_times_at_most_whenever_the_validation_error_reached_no_new_minimum(plan):
+    waiting = replace(plan, learning_rate=1.0, decay_epochs=(), patience=2)
+    errors = [0.9, 0.8, 0.8, 0.85, 0.7, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9]
+    rates = [waiting.learning_rate_after(errors[:done]) for done in range(len(errors) + 1)]
+    assert rates == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.001, 0.001, 0.001, 0.001, 0.001])
+
+
+def test_a_resumed_run_remembers_its_validation_errors_and_when_the_rate_fell(plan, dataset, tmp_path):
+    # So small a rate changes no answer: no epoch after the first is a new minimum.
+    waiting = replace(plan, learning_rate=1e-9, decay_epochs=(), patience=1)
+    through = train(waiting, dataset, tmp_path / "through.safetensors", validation=dataset)
+    assert [report.learning_rate for report in through] == pytest.approx([1e-9, 1e-9, 1e-10, 1e-11])
+    assert len({report.validation_error for report in through}) == 1
+    with pytest.raises(StoppedError):
+        train(waiting, dataset, tmp_path / "resumed.safetensors", validation=dataset, progress=stop_after(2))
+    resumed = train(waiting, dataset, tmp_path / "resumed.safetensors", validation=dataset)
+    assert [replace(r, images_per_second=0) for r in resumed] == [replace(r, images_per_second=0) for r in through]
+    assert (tmp_path / "resumed.safetensors").read_bytes() == (tmp_path / "through.safetensors").read_bytes()
+
+
+def test_watching_a_validation_set_changes_no_weight(plan, dataset, tmp_path):
+    train(replace(plan, batch_norm=True), dataset, tmp_path / "alone.safetensors")
+    train(replace(plan, batch_norm=True), dataset, tmp_path / "watched.safetensors", validation=dataset)
+    assert (tmp_path / "alone.safetensors").read_bytes() == (tmp_path / "watched.safetensors").read_bytes()
+
+
+def test_classes_of_the_validation_set_are_matched_by_name(plan, dataset, tmp_path):
+    rows = [f"{image.id},{dataset.index.classes[image.label]}" for image in dataset.index.images]
+    (dataset.root / "names.txt").write_text("\n".join(reversed(CLASSES)))
+    manifest = dataset.root / "reversed.csv"
+    manifest.write_text("\n".join(["# classes: names.txt", "path,label", *rows]))
+    plan = replace(plan, epochs=8, decay_epochs=())
+    straight = train(plan, dataset, tmp_path / "straight.safetensors", validation=dataset)
+    turned = train(plan, dataset, tmp_path / "turned.safetensors", validation=scan(manifest))
+    assert scan(manifest).index.classes == CLASSES[::-1]
+    assert [report.validation_error for report in turned] == [report.validation_error for report in straight]
+    assert straight[-1].validation_error == 0
+
+
+def test_a_run_that_is_reported_step_by_step_counts_every_image_shown(plan, dataset, tmp_path):
+    steps: list[tuple[int, int, int]] = []
+    train(
+        replace(plan, epochs=2, batch_size=7),
+        dataset,
+        tmp_path / "a.safetensors",
+        advance=lambda *step: steps.append(step),
+    )
+    assert steps == [(epoch, shown, 21) for epoch in (1, 2) for shown in (7, 14, 21)]
+
+
+@pytest.mark.parametrize("configuration", CONFIGURATIONS)
+def test_every_configuration_can_be_trained(plan, dataset, tmp_path, configuration):
+    train(replace(plan, configuration=configuration, epochs=1), dataset, tmp_path / "net.safetensors")
+    assert recognise(read_tensors(tmp_path / "net.safetensors")) == Architecture(
+        configuration, width=1 / 16, classes=2, crop=32
+    )
 
 
 def test_images_that_do_not_fit_the_cache_give_the_same_weights(plan, dataset, tmp_path):
