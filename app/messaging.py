@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,6 +120,20 @@ class Doorbell:
             self._publisher().send_task(WORK_TASK, queue=queue, retry=False, ignore_result=True)
             reach("doorbell.after_ring")
         except Exception as error:  # kombu lets errors of redis, sockets and files through, under no common root
+            self.close()
+            raise BrokerUnavailableError(f"{type(error).__name__}: {error}") from error
+
+    def unanswered(self, queues: Sequence[str]) -> int:
+        """How many rings lie in the broker that no worker has taken.
+
+        Raises:
+            BrokerUnavailableError: the broker did not answer in time.
+        """
+        try:
+            with self._publisher().connection_for_write() as connection:
+                channel: Any = connection.default_channel
+                return sum(channel.queue_declare(queue=queue).message_count for queue in queues)
+        except Exception as error:  # as above
             self.close()
             raise BrokerUnavailableError(f"{type(error).__name__}: {error}") from error
 

@@ -29,8 +29,28 @@ from workers.training.command import train
     show_default=True,
     help="Work leased at once; what a killed worker loses at most.",
 )
+@click.option(
+    "--deaf-seconds",
+    type=click.FloatRange(1, 3600),
+    default=60.0,
+    show_default=True,
+    help="Start anew when a doorbell lies unheard in the broker for so long.",
+)
+@click.option(
+    "--max-memory",
+    type=click.FloatRange(min=0.1),
+    help="GiB at which the computing process starts anew between two slices; by default nine tenths of the memory.",
+)
 @named_errors
-def worker(device: str, queues: str, name: str, threads: int | None, slice_seconds: float) -> None:
+def worker(
+    device: str,
+    queues: str,
+    name: str,
+    threads: int | None,
+    slice_seconds: float,
+    deaf_seconds: float,
+    max_memory: float | None,
+) -> None:
     """Run networks, fuse and score until SIGTERM or Ctrl-C; what is unfinished by then goes back to the queue."""
     from workers.celery_app import run_worker  # noqa: PLC0415 - Celery takes half a second to import
 
@@ -38,7 +58,9 @@ def worker(device: str, queues: str, name: str, threads: int | None, slice_secon
     unknown = sorted(set(chosen) - set(QUEUES))
     if unknown or not chosen:
         raise click.UsageError(f"--queues: one or more of {', '.join(QUEUES)}; got {queues!r}")
-    sys.exit(run_worker(Settings.from_environment(), WorkerOptions(name, device, chosen, threads, slice_seconds)))
+    limit = None if max_memory is None else int(max_memory * 2**30)
+    options = WorkerOptions(name, device, chosen, threads, slice_seconds, deaf_seconds, limit)
+    sys.exit(run_worker(Settings.from_environment(), options))
 
 
 @click.command()

@@ -24,6 +24,7 @@ from workers.image_data import ImageCache
 from workers.logs import bind, get_logger
 from workers.networks import NetworkCache
 from workers.options import WorkerOptions
+from workers.self_checks import memory_limit, resident_bytes
 
 log = get_logger(__name__)
 
@@ -101,6 +102,10 @@ class WorkerContext:
         while time.monotonic() < deadline and not self.stopping():
             self.heartbeat.moved()
             time.sleep(min(0.2, seconds))
+
+    def is_full(self) -> bool:
+        """Whether the process holds more memory than it may; it then ends between two pieces of work."""
+        return resident_bytes() > (self.options.max_memory or memory_limit())
 
     def close(self) -> None:
         """Sign off and let go of everything."""

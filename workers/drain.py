@@ -29,10 +29,11 @@ _HANDLERS: dict[str, Callable[[WorkerContext, ItemLease], None]] = {
 
 
 def drain(context: WorkerContext) -> None:
-    """Work until nothing can be leased or the process is asked to stop."""
+    """Work until nothing can be leased, the process is asked to stop, or it holds too much memory."""
     _set_state(context, "busy")
     try:
-        while not context.stopping() and work_once(context):
+        # At least one piece of work in any case: a limit that is too low must not keep a worker from working at all.
+        while not context.stopping() and work_once(context) and not context.is_full():
             pass
     except DatabaseUnavailableError as error:
         # Whatever was leased lapses; the dispatcher rings again when the database is back.

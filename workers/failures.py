@@ -10,11 +10,9 @@ import torch
 from app.errors import ArtifactDamagedError, DatabaseUnavailableError, ServiceError
 from ensembles.errors import EnsemblesError
 from workers.logs import get_logger
+from workers.self_checks import EXIT_BROKEN
 
 log = get_logger(__name__)
-
-#: A process that cannot go on leaves with this status, and is started anew.
-EXIT_BROKEN = 86
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from typing import Literal
 from app.db.session import Database
 from app.errors import ServiceError
 from app.services import leases
-from workers.failures import EXIT_BROKEN
 from workers.logs import get_logger
+from workers.self_checks import EXIT_BROKEN
 
 log = get_logger(__name__)
 
@@ -23,6 +23,8 @@ log = get_logger(__name__)
 STALL_SECONDS = 120.0
 #: After a request to stop, the step under way gets this long; the whole of a drain is promised within 20 s.
 DRAIN_SECONDS = 15.0
+#: A beat under way when the worker ends gets this long.
+_CLOSE_SECONDS = 3.0
 
 
 class StoppedError(Exception):
@@ -90,9 +92,9 @@ class Heartbeat:
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread; the worker's row is left as it is."""
+        """End the thread; the worker's row is left as it is. One that hangs does not keep the process from ending."""
         self._closed.set()
-        self._thread.join()
+        self._thread.join(_CLOSE_SECONDS)
 
     @contextmanager
     def holding(self, held: Sequence[HeldLease], doing: str) -> Iterator[None]:
@@ -180,6 +182,9 @@ class Heartbeat:
             except ServiceError as error:
                 # The lease may lapse meanwhile; its token then keeps a late result out.
                 log.warning("heartbeat_failed", worker=self._worker_id, code=error.code, reason=str(error))
+            except Exception as error:
+                # A worker without a heartbeat would lose every lease from now on, and nobody would know why.
+                self._give_up(f"the heartbeat failed ({type(error).__name__}: {error})")
 
     def _check_movement(self) -> None:
         now = time.monotonic()

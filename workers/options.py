@@ -17,6 +17,8 @@ class WorkerOptions:
         queues: which kinds of work it takes.
         threads: CPU threads of one operation; None for all CPUs it may use.
         slice_seconds: how much work it leases at once, and so loses at most when it is killed.
+        deaf_seconds: how long a doorbell may lie unheard while the worker idles before it starts anew.
+        max_memory: bytes of memory at which it starts anew between two pieces of work; None for nine tenths of all.
     """
 
     name: str = "worker"
@@ -24,3 +26,5 @@ class WorkerOptions:
     queues: tuple[str, ...] = QUEUES
     threads: int | None = None
     slice_seconds: float = 30.0
+    deaf_seconds: float = 60.0
+    max_memory: int | None = None
