@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 from sqlalchemy import select, update
 
+from app import fault_points
 from app.db.base import utc_now
 from app.db.models import Worker, WorkItem
 from app.runtime import Runtime
@@ -189,3 +190,26 @@ def test_the_heart_goes_on_beating_when_the_database_was_away(beating: Beating) 
     hidden.rename(database)
     wait_for(lambda: beating.row().last_seen > before)
     heartbeat.close()
+
+
+def test_a_worker_without_a_heartbeat_gives_up(beating: Beating) -> None:
+    """It would lose every lease from then on, and work on for nothing."""
+    fault_points.arm("heartbeat.before_commit:2")
+    heartbeat = beating.heartbeat()
+    heartbeat.start()
+    wait_for(lambda: bool(beating.reasons))
+    heartbeat.close()
+    assert "OSError" in beating.reasons[0]
+
+
+def test_a_beat_that_hangs_does_not_keep_the_worker_from_ending(
+    beating: Beating, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.heartbeat._CLOSE_SECONDS", 0.1)
+    fault_points.arm("heartbeat.after_commit:1:hang")
+    heartbeat = beating.heartbeat()
+    heartbeat.start()
+    wait_for(lambda: not fault_points.is_armed())
+    began = time.monotonic()
+    heartbeat.close()
+    assert time.monotonic() - began < 5
