@@ -23,6 +23,8 @@ log = get_logger(__name__)
 STALL_SECONDS = 120.0
 #: After a request to stop, the step under way gets this long; the whole of a drain is promised within 20 s.
 DRAIN_SECONDS = 15.0
+#: After everything in hand was cancelled or lost, the step under way gets this long.
+GONE_SECONDS = 30.0
 #: A beat under way when the worker ends gets this long.
 _CLOSE_SECONDS = 3.0
 
@@ -58,6 +60,7 @@ class Heartbeat:
         interval: float | None = None,
         stall_seconds: float = STALL_SECONDS,
         drain_seconds: float = DRAIN_SECONDS,
+        gone_seconds: float = GONE_SECONDS,
         give_up: Callable[[str], None] | None = None,
     ) -> None:
         """Nothing happens before `start`.
@@ -71,6 +74,7 @@ class Heartbeat:
             interval: seconds between two beats; by default several come in the time of one lease.
             stall_seconds: see `STALL_SECONDS`.
             drain_seconds: see `DRAIN_SECONDS`.
+            gone_seconds: see `GONE_SECONDS`.
             give_up: what to do with a process that hangs, given the reason; by default it ends at once.
         """
         self._db, self._worker_id = db, worker_id
@@ -84,6 +88,8 @@ class Heartbeat:
         self._doing: str | None = None
         self._last_move = self._longest_step = 0.0
         self._stop_seen: float | None = None
+        self._gone_seen: float | None = None
+        self._gone_seconds = gone_seconds
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
@@ -191,8 +197,15 @@ class Heartbeat:
         with self._lock:
             held, idle_for = self._held, now - self._last_move
             patience = max(self._stall_seconds, 10 * self._longest_step)
+            if not (held and all(lease.id in self._gone for lease in held)):
+                self._gone_seen = None
+            elif self._gone_seen is None:
+                self._gone_seen = now
+            gone_for = 0.0 if self._gone_seen is None else now - self._gone_seen
         if not held:
             self._stop_seen = None
+        elif gone_for > self._gone_seconds:
+            self._give_up(f"a step did not end within {self._gone_seconds:.0f} s although nobody wants it any more")
         elif idle_for > patience:
             self._give_up(f"no progress for {idle_for:.0f} s")
         elif self._stopping():

@@ -168,6 +168,33 @@ def test_a_step_that_outlasts_the_request_to_stop_is_given_up(beating: Beating) 
     assert "request to stop" in beating.reasons[0]
 
 
+def test_a_step_that_outlasts_the_loss_of_everything_in_hand_is_given_up(beating: Beating) -> None:
+    lease = beating.lease()
+    heartbeat = beating.heartbeat(gone_seconds=0.1)
+    heartbeat.start()
+    with heartbeat.holding(held(lease), "works"):
+        time.sleep(0.3)
+        assert not beating.reasons
+        with beating.runtime.db.write() as session:
+            session.execute(update(WorkItem).values(state="failed", lease_until=None))
+        wait_for(lambda: bool(beating.reasons))
+    heartbeat.close()
+    assert "nobody wants it any more" in beating.reasons[0]
+
+
+def test_what_stops_in_time_after_its_loss_is_not_given_up(beating: Beating) -> None:
+    lease = beating.lease()
+    heartbeat = beating.heartbeat(gone_seconds=0.3)
+    heartbeat.start()
+    with heartbeat.holding(held(lease), "works"):
+        with beating.runtime.db.write() as session:
+            session.execute(update(WorkItem).values(state="failed", lease_until=None))
+        wait_for(heartbeat.should_stop)
+    time.sleep(0.5)
+    heartbeat.close()
+    assert not beating.reasons
+
+
 def test_an_idle_process_is_never_given_up(beating: Beating) -> None:
     heartbeat = beating.heartbeat(stall_seconds=0.01, drain_seconds=0.01)
     heartbeat.start()
