@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select
-from sqlalchemy.orm import Session, joinedload, selectinload
 
 from app.artifacts import ArtifactStore
-from app.db.models import Dataset, Evaluation, EvaluationMember, EvaluationOutcomes, EvaluationStatus
 from app.db.session import Database
-from app.errors import InvalidRequestError, NotFoundError, OutcomesMissingError, StateConflictError
+from app.errors import InvalidRequestError
 from app.representations.comparisons import ComparedDocument, ComparedMetric, ComparisonDocument, PairDocument
-from app.services import datasets, outcomes
+from app.services import subjects
+from app.services.subjects import Subject
 from ensembles.alignment import SharedImages, shared_images
 from ensembles.canonical import canonical_json
 from ensembles.errors import Problem
@@ -33,34 +31,7 @@ MAX_CANDIDATES = 100
 
 
 @dataclass(frozen=True, eq=False)
-class _Side:
-    """A member or ensemble that takes part.
-
-    Attributes:
-        reference: how the request names it.
-        name: the checkpoint's, or "ensemble".
-        members: whose protocols it rests on.
-        stored: its outcomes.
-    """
-
-    reference: str
-    evaluation: Evaluation
-    name: str
-    members: tuple[EvaluationMember, ...]
-    stored: EvaluationOutcomes
-
-    @property
-    def dataset(self) -> Dataset:
-        return self.evaluation.dataset
-
-    @property
-    def key(self) -> tuple[str, int]:
-        """What it is, however it was named."""
-        return self.evaluation.id, self.stored.position
-
-
-@dataclass(frozen=True, eq=False)
-class _Answers:
+class _Judged:
     """Of one side: ids (n,), true classes as numbers that mean the same on every side, and where each metric errs."""
 
     ids: Sequence[str]
@@ -90,9 +61,9 @@ def compare(db: Database, artifacts: ArtifactStore, base: str, candidates: Seque
     if not 1 <= len(candidates) <= MAX_CANDIDATES:
         raise InvalidRequestError([Problem("candidate", f"1 to {MAX_CANDIDATES} of them", len(candidates))])
     with db.read() as session:
-        sides = [_find(session, reference) for reference in (base, *candidates)]
+        sides = [subjects.find(session, reference) for reference in (base, *candidates)]
     _check_distinct(sides)
-    answers = _read_answers(artifacts, sides)
+    answers = _judge(artifacts, sides)
     shared = shared_images([one.ids for one in answers])
     if not shared.ids:
         raise InvalidRequestError([Problem("candidate", "images that all sides have scored", "none")])
@@ -109,35 +80,7 @@ def compare(db: Database, artifacts: ArtifactStore, base: str, candidates: Seque
     )
 
 
-def _find(session: Session, reference: str) -> _Side:
-    evaluation_id, named, name = reference.partition(":")
-    rows = select(Evaluation).where(Evaluation.id == evaluation_id)
-    whole = (joinedload(Evaluation.dataset), selectinload(Evaluation.members).joinedload(EvaluationMember.checkpoint))
-    evaluation = session.scalars(rows.options(*whole)).one_or_none()
-    if evaluation is None:
-        raise NotFoundError("evaluation", evaluation_id)
-    if evaluation.status != EvaluationStatus.SUCCEEDED:
-        raise StateConflictError("evaluation", evaluation_id, evaluation.status, "compared")
-    members = tuple(evaluation.members)
-    if named:
-        members = tuple(member for member in members if name in (member.checkpoint.name, member.checkpoint.id))
-        if not members:
-            raise NotFoundError("member", name, (member.checkpoint.name for member in evaluation.members))
-    only = members[0] if len(members) == 1 else None
-    stored = session.scalars(
-        select(EvaluationOutcomes).where(
-            EvaluationOutcomes.evaluation_id == evaluation_id,
-            EvaluationOutcomes.member_position.is_(None)
-            if only is None
-            else EvaluationOutcomes.member_position == only.position,
-        )
-    ).one_or_none()
-    if stored is None:
-        raise OutcomesMissingError(evaluation_id)
-    return _Side(reference, evaluation, "ensemble" if only is None else only.checkpoint.name, members, stored)
-
-
-def _check_distinct(sides: Sequence[_Side]) -> None:
+def _check_distinct(sides: Sequence[Subject]) -> None:
     seen = {sides[0].key}
     problems = []
     for side in sides[1:]:
@@ -149,28 +92,18 @@ def _check_distinct(sides: Sequence[_Side]) -> None:
         raise InvalidRequestError(problems)
 
 
-def _read_answers(artifacts: ArtifactStore, sides: Sequence[_Side]) -> list[_Answers]:
-    """The few numbers of each side that a comparison needs; every index is read once."""
-    indexes: dict[str | None, tuple[str, ...]] = {}
-    taken: dict[tuple[str | None, bytes], tuple[str, ...]] = {}
+def _judge(artifacts: ArtifactStore, sides: Sequence[Subject]) -> list[_Judged]:
+    """The few numbers of each side that a comparison needs."""
     numbers: dict[str, int] = {}
-    answers = []
-    for side in sides:
-        images, found = outcomes.load(artifacts, side.stored)
-        digest = side.dataset.index_sha256
-        if digest not in indexes:
-            indexes[digest] = datasets.load_index(artifacts, side.dataset).ids
-        # Sides that scored the same images share one tuple, and joining them costs nothing.
-        key = (digest, images.tobytes())
-        if key not in taken:
-            taken[key] = tuple(indexes[digest][image] for image in images.tolist())
-        classes = [numbers.setdefault(name, len(numbers)) for name in side.dataset.classes or []]
-        wrong = {metric: found.wrong(k) for metric, k in METRICS.items()}
-        answers.append(_Answers(taken[key], np.array(classes, dtype=np.int64)[found.labels], wrong))
-    return answers
+    judged = []
+    for one in subjects.read_answers(artifacts, sides):
+        classes = [numbers.setdefault(name, len(numbers)) for name in one.index.classes]
+        wrong = {metric: one.outcomes.wrong(k) for metric, k in METRICS.items()}
+        judged.append(_Judged(one.ids, np.array(classes, dtype=np.int64)[one.outcomes.labels], wrong))
+    return judged
 
 
-def _check_labels(sides: Sequence[_Side], answers: Sequence[_Answers], shared: SharedImages) -> None:
+def _check_labels(sides: Sequence[Subject], answers: Sequence[_Judged], shared: SharedImages) -> None:
     """Answers to different questions cannot be compared."""
     expected = answers[0].labels[shared.positions[0]]
     for side, one, positions in zip(sides, answers, shared.positions, strict=True):
@@ -183,7 +116,7 @@ def _check_labels(sides: Sequence[_Side], answers: Sequence[_Answers], shared: S
 
 
 def _family(
-    metric: ComparedMetric, sides: Sequence[_Side], answers: Sequence[_Answers], shared: SharedImages
+    metric: ComparedMetric, sides: Sequence[Subject], answers: Sequence[_Judged], shared: SharedImages
 ) -> tuple[PairedComparison, ...]:
     base, *others = (one.wrong[metric][positions] for one, positions in zip(answers, shared.positions, strict=True))
     pairs = [
@@ -196,26 +129,25 @@ def _family(
     )
 
 
-def _differences(base: _Side, candidate: _Side) -> tuple[str, ...]:
+def _differences(base: Subject, candidate: Subject) -> tuple[str, ...]:
     """Fields of the protocols, members taken together, that are not the same; and "classes", where those differ."""
     left, right = _settings(base), _settings(candidate)
     return tuple(sorted(field for field in left.keys() | right.keys() if left.get(field) != right.get(field)))
 
 
-def _settings(side: _Side) -> dict[str, Any]:
+def _settings(side: Subject) -> dict[str, Any]:
     settings: dict[str, Any] = {"classes": side.dataset.classes}
     for field in {field for member in side.members for field in member.protocol}:
         settings[field] = {canonical_json(member.protocol.get(field)) for member in side.members}
     return settings
 
 
-def _subject(side: _Side, images: int, left_out: int) -> ComparedDocument:
-    kind: Literal["ensemble", "checkpoint"] = "ensemble" if side.stored.member_position is None else "checkpoint"
+def _subject(side: Subject, images: int, left_out: int) -> ComparedDocument:
     names = {member.protocol_name for member in side.members}
     return ComparedDocument(
         reference=side.reference,
         evaluation=side.evaluation.id,
-        subject=kind,
+        subject=side.kind,
         name=side.name,
         dataset=side.dataset.name,
         protocol_name=names.pop() if len(names) == 1 else None,
