@@ -95,7 +95,7 @@ def test_a_command_that_is_none_or_has_an_unknown_option_would_be_noticed(files:
     with pytest.raises(click.NoSuchOption):
         parsed("softvote evaluate --dataset d --checkpoint c --protocl p")
     with pytest.raises(click.BadParameter):
-        parsed("softvote checkpoint add nowhere.pth")
+        parsed("softvote dataset add nowhere")
 
 
 def test_every_name_that_is_evaluated_was_registered_before(files: Path) -> None:
