@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from app.cli.output import json_option, named_errors, print_fields, print_json, progress_bar, thousands
+from app.cli.output import json_option, mover, named_errors, print_fields, print_json, progress_bar, thousands
 from ensembles.errors import Problem, SpecError, UnknownNameError
 from ensembles.scales import TrainingScale
 from ensembles.specs import PREPROCESSING_PRESETS
@@ -111,8 +111,11 @@ def train(
     )
     chosen = select_device(device)
     prepare_device(chosen, threads or usable_threads())
-    images = open_dataset(dataset)
-    validation = None if val is None else open_dataset(val, "val")
+    # On a terminal rich writes lines above its bar; where only one of the two streams is one, they would be lost.
+    no_bar = as_json or not sys.stdout.isatty()
+    with progress_bar(no_bar, "images") as bar:
+        images = open_dataset(dataset, "dataset", mover(bar))
+        validation = None if val is None else open_dataset(val, "val", mover(bar))
     if not as_json:
         _print_beginning(plan, len(images.index.images), len(images.index.classes))
         if (state := loop.state_path(output)).exists():
@@ -126,8 +129,7 @@ def train(
         if not as_json:
             click.echo(epoch_line(epoch, plan.epochs))
 
-    # On a terminal rich writes the lines above its bar; where only one of the two streams is one, they would be lost.
-    with progress_bar(as_json or not sys.stdout.isatty(), "epoch") as bar:
+    with progress_bar(no_bar, "epoch") as bar:
 
         def advance(epoch: int, shown: int, total: int) -> None:
             if bar is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from app.config import Settings
@@ -17,12 +18,15 @@ from ensembles.images import image_files
 from workers.image_data import DatasetImages
 
 
-def open_dataset(name_or_path: str, field: str = "dataset") -> DatasetImages:
+def open_dataset(
+    name_or_path: str, field: str = "dataset", progress: Callable[[int, int], None] | None = None
+) -> DatasetImages:
     """What lies at a path, read and hashed now; where nothing lies there, the registered data set of that name or id.
 
     Args:
         name_or_path: of a folder or manifest, or of a data set in the local database.
         field: what errors call it.
+        progress: called with (images read, images in all) while a folder or manifest is read.
 
     Raises:
         SpecError: a path at which nothing lies, or SOFTVOTE_URL names a server, whose files may lie elsewhere.
@@ -31,7 +35,7 @@ def open_dataset(name_or_path: str, field: str = "dataset") -> DatasetImages:
         ArtifactDamagedError: the stored index of the registered data set is missing or different.
     """
     if Path(name_or_path).exists():
-        return scan(Path(name_or_path))
+        return scan(Path(name_or_path), progress)
     if os.sep in name_or_path:
         rule = "the path of a folder or manifest, or the name of a registered data set"
         raise SpecError([Problem(field, rule, name_or_path)])
@@ -42,14 +46,14 @@ def open_dataset(name_or_path: str, field: str = "dataset") -> DatasetImages:
     return _registered(settings, name_or_path)
 
 
-def scan(path: Path) -> DatasetImages:
+def scan(path: Path, progress: Callable[[int, int], None] | None = None) -> DatasetImages:
     """Index an image folder, a manifest or ImageNet's validation set.
 
     Raises:
         DatasetFormatError, EmptyDatasetError: what is wrong with it.
     """
     layout = recognise_layout(path)
-    index = index_images(list_images(layout))
+    index = index_images(list_images(layout), progress)
     return DatasetImages(layout.root, index, image_files(layout.root, index))
 
 
