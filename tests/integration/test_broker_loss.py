@@ -39,7 +39,7 @@ def redis_server(port: int, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
         server.wait()
 
 
-def test_work_goes_on_without_redis_and_new_work_begins_when_it_is_back(tmp_path: Path) -> None:
+def test_f13_f14_work_goes_on_without_redis_and_new_work_begins_when_it_is_back(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with deployment(tmp_path, broker_url=f"redis://127.0.0.1:{port}/0") as made:

@@ -78,7 +78,7 @@ def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Dep
         yield made, write
 
 
-def test_no_message_ends_a_worker_or_runs_anything_but_the_one_task(served: tuple[Deployment, Push]) -> None:
+def test_f17_no_message_ends_a_worker_or_runs_anything_but_the_one_task(served: tuple[Deployment, Push]) -> None:
     made, push = served
     made.add_images(count=3)
     made.add_checkpoint("a")

@@ -104,7 +104,7 @@ def test_what_is_known_needs_no_network_and_takes_under_two_seconds(embedded: De
     assert seconds < 2
 
 
-def test_a_worker_killed_midway_changes_no_score(embedded: Deployment, reference: list[ScoreDocument]) -> None:
+def test_f02_a_worker_killed_midway_changes_no_score(embedded: Deployment, reference: list[ScoreDocument]) -> None:
     embedded.start("scheduler", "scheduler")
     embedded.start_worker("doomed")
     evaluation_id = embedded.submit(list(CHECKPOINTS))
@@ -123,7 +123,7 @@ def test_a_worker_killed_midway_changes_no_score(embedded: Deployment, reference
     assert len(embedded.events("worker_vanished")) == 1
 
 
-def test_sigterm_hands_work_back_within_twenty_seconds_and_burns_no_attempt(embedded: Deployment) -> None:
+def test_f06_sigterm_hands_work_back_within_twenty_seconds_and_burns_no_attempt(embedded: Deployment) -> None:
     embedded.start("scheduler", "scheduler")
     worker = start_long_work(embedded)
     assert_parent_is_free_of_torch(worker.pid)

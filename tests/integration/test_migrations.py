@@ -103,13 +103,13 @@ def test_upgrading_an_up_to_date_database_keeps_its_rows(url: str, db: Database)
         assert session.query(models.Event.kind).all() == [("kept",)]
 
 
-def test_two_that_start_at_once_migrate_once(url: str, db: Database) -> None:
+def test_f25_two_that_start_at_once_migrate_once(url: str, db: Database) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(migrations.upgrade, [url] * 4))
     assert migrations.current(db) == migrations.head()
 
 
-def test_a_process_killed_half_way_leaves_the_old_schema(url: str, db: Database) -> None:
+def test_f25_a_process_killed_half_way_leaves_the_old_schema(url: str, db: Database) -> None:
     program = """
 import os, signal, sys
 from sqlalchemy import event
@@ -128,7 +128,7 @@ with migrations.migrating(sys.argv[1]) as connection:
     assert set(description(db)) == set(Base.metadata.tables)
 
 
-def test_a_schema_of_a_newer_release_is_refused(url: str, db: Database) -> None:
+def test_f25_a_schema_of_a_newer_release_is_refused(url: str, db: Database) -> None:
     migrations.upgrade(url)
     with db.engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = 'future'"))

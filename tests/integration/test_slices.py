@@ -64,7 +64,9 @@ def test_networks_that_do_not_fit_into_memory_together_take_turns(made: Deployme
     assert made.scores(again) == made.scores(evaluation_id)
 
 
-def test_what_a_worker_makes_after_losing_its_lease_leaves_no_trace(made: Deployment, context: WorkerContext) -> None:
+def test_f05_what_a_worker_makes_after_losing_its_lease_leaves_no_trace(
+    made: Deployment, context: WorkerContext
+) -> None:
     """The lease lapses and another worker does the work, while the first one still believes in it."""
     made.submit(["a"])
     slow = predictions.lease_slice(made.runtime.db, context.worker_id, 1e12)

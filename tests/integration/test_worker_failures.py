@@ -108,7 +108,9 @@ def test_an_image_that_changed_since_it_was_registered_is_no_unreadable_image(ma
 
 
 @pytest.mark.parametrize("damage", ["flip", "remove"])
-def test_damaged_posteriors_are_computed_anew_before_they_become_a_number(damage: str, made: Deployment) -> None:
+def test_f28_f29_damaged_posteriors_are_computed_anew_before_they_become_a_number(
+    damage: str, made: Deployment
+) -> None:
     first = made.submit(["good"])
     made.run(first)
     with made.runtime.db.read() as session:
@@ -127,7 +129,7 @@ def test_damaged_posteriors_are_computed_anew_before_they_become_a_number(damage
     assert len(made.events("part_reopened")) == 2
 
 
-def test_too_little_memory_halves_the_batch_until_it_suffices(made: Deployment) -> None:
+def test_f32_too_little_memory_halves_the_batch_until_it_suffices(made: Deployment) -> None:
     """A network that has room for 3 images at once; its blocks have 64."""
     reference = made.submit(["good"], protocol=ONE_VIEW)
     made.run(reference)
@@ -153,7 +155,7 @@ def test_too_little_memory_halves_the_batch_until_it_suffices(made: Deployment) 
         assert left.value == pytest.approx(right.value, abs=1e-5)
 
 
-def test_a_full_disk_is_waited_for_and_burns_no_attempt(
+def test_f26_a_full_disk_is_waited_for_and_burns_no_attempt(
     filled: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = tmp_path / "small"

@@ -40,7 +40,7 @@ def submitted(catalogue: Catalogue) -> None:
     catalogue.submit("a", protocol={"scales": [32], "modes": ["dense"]})
 
 
-def test_files_of_a_worker_that_vanished_before_its_commit_are_removed(catalogue: Catalogue) -> None:
+def test_f08_files_of_a_worker_that_vanished_before_its_commit_are_removed(catalogue: Catalogue) -> None:
     submitted(catalogue)
     first = catalogue.lease("first")
     (left,) = store(catalogue, first)

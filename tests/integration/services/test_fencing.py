@@ -46,7 +46,7 @@ def taken_over(catalogue: Catalogue) -> tuple[LeasedSlice, LeasedSlice]:
     return zombies, successors
 
 
-def test_a_zombies_results_are_refused_and_recorded(
+def test_f05_a_zombies_results_are_refused_and_recorded(
     catalogue: Catalogue, taken_over: tuple[LeasedSlice, LeasedSlice]
 ) -> None:
     zombies, successors = taken_over
@@ -61,7 +61,7 @@ def test_a_zombies_results_are_refused_and_recorded(
     ]
 
 
-def test_a_zombie_that_comes_last_does_not_replace_the_winners_file(
+def test_f05_a_zombie_that_comes_last_does_not_replace_the_winners_file(
     catalogue: Catalogue, taken_over: tuple[LeasedSlice, LeasedSlice]
 ) -> None:
     zombies, successors = taken_over

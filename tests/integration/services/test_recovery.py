@@ -22,7 +22,7 @@ def lose(catalogue: Catalogue) -> None:
     recovery.sweep(catalogue.db)
 
 
-def test_a_vanished_process_of_this_host_loses_its_leases_at_once(catalogue: Catalogue) -> None:
+def test_f01_a_vanished_process_of_this_host_loses_its_leases_at_once(catalogue: Catalogue) -> None:
     catalogue.dataset(images=100)
     catalogue.checkpoint("a")
     catalogue.submit("a", protocol=DENSE)
@@ -49,7 +49,7 @@ def test_a_vanished_process_of_this_host_loses_its_leases_at_once(catalogue: Cat
 @pytest.mark.parametrize(
     "elsewhere", [{"host": "elsewhere"}, {"boot_id": "another boot"}], ids=["another host", "another pid namespace"]
 )
-def test_a_pid_of_elsewhere_is_not_judged_from_here(catalogue: Catalogue, elsewhere: dict[str, str]) -> None:
+def test_f02_a_pid_of_elsewhere_is_not_judged_from_here(catalogue: Catalogue, elsewhere: dict[str, str]) -> None:
     identity = {"name": "far", "host": processes.host(), "boot_id": processes.boot_id(), "pid": 2**22 + 1}
     rest = {"pid_started": 1, "device": "cpu", "queues": ("predict",), "versions": {}}
     far = workers.register(catalogue.db, WorkerIdentity(**{**identity, **rest, **elsewhere}))
@@ -60,7 +60,7 @@ def test_a_pid_of_elsewhere_is_not_judged_from_here(catalogue: Catalogue, elsewh
         assert session.get_one(Worker, far).stopped_at is None
 
 
-def test_a_second_lost_lease_halves_the_batch_of_the_next(catalogue: Catalogue) -> None:
+def test_f32_a_second_lost_lease_halves_the_batch_of_the_next(catalogue: Catalogue) -> None:
     catalogue.dataset(images=64)
     catalogue.checkpoint("a")
     catalogue.submit("a", protocol={"scales": [32], "modes": ["dense", "crops"]})
@@ -70,7 +70,7 @@ def test_a_second_lost_lease_halves_the_batch_of_the_next(catalogue: Catalogue) 
         lose(catalogue)
 
 
-def test_a_part_that_kills_its_workers_is_bisected_until_one_block_is_left(catalogue: Catalogue) -> None:
+def test_f12_a_part_that_kills_its_workers_is_bisected_until_one_block_is_left(catalogue: Catalogue) -> None:
     """Image 200 of 1000 kills whoever touches it; every other image is predicted."""
     catalogue.dataset(images=1000)
     catalogue.checkpoint("a")

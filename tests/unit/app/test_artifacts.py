@@ -162,7 +162,7 @@ artifacts.ArtifactStore(Path(sys.argv[1])).put("parts/a.npy", bytes(3 << 20))
         ArtifactStore(tmp_path).verified("parts/a.npy", "0" * 64)
 
 
-def test_damage_is_found(store: ArtifactStore) -> None:
+def test_f28_f29_damage_is_found(store: ArtifactStore) -> None:
     stored = store.put("parts/a.npy", np.zeros((100, 10), dtype=np.float32))
     path = store.path(stored.key)
     content = bytearray(path.read_bytes())

@@ -52,7 +52,7 @@ def test_a_worker_may_start_before_the_first_ring(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("broker", ["redis://127.0.0.1:1/0", "rediss://127.0.0.1:1/0"])
-def test_a_broker_that_is_down_is_an_error_within_seconds(tmp_path: Path, broker: str) -> None:
+def test_f13_a_broker_that_is_down_is_an_error_within_seconds(tmp_path: Path, broker: str) -> None:
     doorbell = Doorbell(settings(tmp_path, broker))
     start = time.monotonic()
     with pytest.raises(BrokerUnavailableError, match="the broker does not answer") as caught:
@@ -61,7 +61,7 @@ def test_a_broker_that_is_down_is_an_error_within_seconds(tmp_path: Path, broker
     assert caught.value.code == "broker_unavailable"
 
 
-def test_a_broker_that_is_frozen_is_an_error_within_seconds(tmp_path: Path, frozen_broker: str) -> None:
+def test_f15_a_broker_that_is_frozen_is_an_error_within_seconds(tmp_path: Path, frozen_broker: str) -> None:
     doorbell = Doorbell(settings(tmp_path, frozen_broker))
     for _ in range(2):
         start = time.monotonic()

@@ -137,7 +137,7 @@ def test_a_request_to_stop_reaches_the_work_without_a_database(beating: Beating)
         heartbeat.step()
 
 
-def test_a_process_without_progress_is_given_up_and_its_lease_not_renewed(beating: Beating) -> None:
+def test_f11_a_process_without_progress_is_given_up_and_its_lease_not_renewed(beating: Beating) -> None:
     lease = beating.lease()
     heartbeat = beating.heartbeat(stall_seconds=0.1)
     heartbeat.start()
@@ -229,7 +229,7 @@ def test_a_worker_without_a_heartbeat_gives_up(beating: Beating) -> None:
     assert "OSError" in beating.reasons[0]
 
 
-def test_a_beat_that_hangs_does_not_keep_the_worker_from_ending(
+def test_f11_a_beat_that_hangs_does_not_keep_the_worker_from_ending(
     beating: Beating, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("workers.heartbeat._CLOSE_SECONDS", 0.1)

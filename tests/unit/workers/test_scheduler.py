@@ -63,7 +63,7 @@ def test_a_dead_broker_is_named_and_tried_again(runtime: Runtime) -> None:
             dispatcher.dispatch({"fuse": 1}, {"fuse": 1}, now)
 
 
-def test_leases_are_swept_while_the_broker_is_dead(runtime: Runtime) -> None:
+def test_f13_leases_are_swept_while_the_broker_is_dead(runtime: Runtime) -> None:
     """Work and an idle worker are there, so every round tries to ring and fails."""
     workers.register(runtime.db, WorkerIdentity.of_this_process("idle", "cpu", ("predict", "fuse"), {}))
     lapsed = WorkItem(kind="fuse", queue="fuse", payload={}, state="leased", lease_until=utc_now(), token=1)
@@ -82,7 +82,7 @@ def test_leases_are_swept_while_the_broker_is_dead(runtime: Runtime) -> None:
     assert len(events(runtime, "item_expired")) == 1
 
 
-def test_the_scheduler_outlives_a_database_that_is_away(runtime: Runtime, tmp_path: Path) -> None:
+def test_f21_the_scheduler_outlives_a_database_that_is_away(runtime: Runtime, tmp_path: Path) -> None:
     database = runtime.settings.home / "softvote.db"
     stopping = threading.Event()
     runtime.db.dispose()
