@@ -17,6 +17,7 @@ from app.cli.output import (
     json_option,
     mover,
     named_errors,
+    output_width,
     print_fields,
     print_json,
     print_table,
@@ -28,6 +29,9 @@ from app.representations.tabular import Cell, metric_text, score_table, to_csv, 
 
 TERMINAL = ("succeeded", "failed", "cancelled")
 POLL_SECONDS = 0.5
+
+#: Columns of a terminal in which the secondary metrics fit too.
+_WIDE_ENOUGH = 130
 
 
 @click.command()
@@ -252,8 +256,10 @@ def _finish(source: Backend, evaluation: dict[str, Any], as_json: bool) -> None:
 
 
 def _print_scores(rows: list[dict[str, Cell]]) -> None:
-    metrics = [m for m in ("top1_error", "top5_error", "nll") if any(m in row for row in rows)]
     heads = {"top1_error": "top-1 error [95 %]", "top5_error": "top-5 error [95 %]", "nll": "NLL"}
+    if output_width() >= _WIDE_ENOUGH:
+        heads |= {"ece": "ECE", "brier": "Brier"}
+    metrics = [metric for metric in heads if any(metric in row for row in rows)]
     print_table(
         ["subject", "Q", "mode", *(heads[m] for m in metrics), "n"],
         [(row["name"], row["scales"], row["mode"], *(metric_text(row, m) for m in metrics), row["n"]) for row in rows],

@@ -60,9 +60,14 @@ def print_table(
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))
     console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = UNBOUNDED_WIDTH
+    console.width = output_width()
     console.print(table)
+
+
+def output_width() -> int:
+    """Columns that a line may fill: the terminal's, or any number in a file or pipe."""
+    console = Console()
+    return console.width if console.is_terminal else UNBOUNDED_WIDTH
 
 
 def print_fields(pairs: Iterable[tuple[str, Any]]) -> None:

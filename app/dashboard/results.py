@@ -9,7 +9,7 @@ from typing import Literal
 from app.dashboard.charts import Axis, Panel, Point
 from app.representations.evaluations import ScoreDocument
 
-METRICS = ("top1_error", "top5_error", "nll")
+METRICS = ("top1_error", "top5_error", "nll", "ece", "brier")
 
 RowKind = Literal["view", "mode", "member", "ensemble"]
 

@@ -112,7 +112,10 @@ class ScoreMember(Document):
 
 
 class ScoreDocument(Document):
-    """One number: `value` a fraction for errors, nats for nll; `low`, `high` its 95 % interval where one is defined."""
+    """One number: `value` a fraction for errors and ece, nats for nll, 0 to 2 for brier.
+
+    `low`, `high`: its 95 % interval where one is defined.
+    """
 
     subject: Literal["ensemble", "checkpoint"]
     subject_name: str

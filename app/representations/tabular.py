@@ -56,7 +56,7 @@ def to_csv(rows: Sequence[dict[str, Cell]]) -> str:
 
 
 def to_markdown(rows: Sequence[dict[str, Cell]]) -> str:
-    """Scores as a GitHub-flavoured table, errors in percent with their 95 % intervals."""
+    """Scores as a GitHub-flavoured table, errors and ECE in percent, with 95 % intervals."""
     metrics = {metric: metric.replace("_", " ") for metric in METRICS if any(metric in row for row in rows)}
     readable: list[dict[str, Cell]] = [
         {
@@ -90,11 +90,11 @@ def markdown_table(rows: Iterable[Mapping[str, Cell]], columns: Sequence[str], r
 
 
 def metric_text(row: dict[str, Cell], metric: str) -> str:
-    """A metric as people read it: errors in percent with the interval, anything else with four decimals."""
+    """A metric as people read it: errors and ECE in percent, with the interval if any; others with four decimals."""
     value, low, high = row.get(metric), row.get(f"{metric}_low"), row.get(f"{metric}_high")
     if not isinstance(value, int | float):
         return ""
-    if not metric.endswith("_error"):
+    if not metric.endswith("_error") and metric != "ece":
         return f"{value:.4f}"
     interval = f" [{low * 100:.2f}, {high * 100:.2f}]" if isinstance(low, float) and isinstance(high, float) else ""
     return f"{value * 100:.2f} %{interval}"

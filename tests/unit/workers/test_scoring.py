@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from app.services.evaluations import NewScore
+from ensembles.calibration import expected_calibration_error, reliability_curve
 from ensembles.predictions import PosteriorPart, PosteriorParts, save_posteriors
 from ensembles.specs import ViewSpec
 from ensembles.statistics import wilson_interval
@@ -59,21 +60,25 @@ def scores_of(*members: ScoredMember, kept: NDArray[np.bool_] = ALL, n_unreadabl
     return score_members(members, LABELS, kept, n_unreadable, lambda: None).scores
 
 
-def expected(probs: NDArray[np.floating], labels: NDArray[np.int64] = LABELS) -> tuple[float, float, float]:
-    """(top-1 error, top-5 error, NLL) by counting, one image after another."""
+def expected(probs: NDArray[np.floating], labels: NDArray[np.int64] = LABELS) -> tuple[float, ...]:
+    """(top-1 error, top-5 error, NLL, ECE, Brier score) by counting, one image after another."""
     wrong1 = wrong5 = 0
-    nll = 0.0
+    nll = brier = 0.0
+    gaps = [0.0] * 15
     for row, label in zip(probs, labels, strict=True):
         ahead = sum(row[other] >= row[label] for other in range(K) if other != label)
         wrong1 += ahead >= 1
         wrong5 += ahead >= 5
         nll -= math.log(row[label])
-    return wrong1 / len(labels), wrong5 / len(labels), nll / len(labels)
+        brier += sum((float(row[other]) - (other == label)) ** 2 for other in range(K))
+        gaps[math.ceil(float(max(row)) * 15) - 1] += float(max(row)) - (ahead == 0)
+    ece = sum(map(abs, gaps))
+    return tuple(total / len(labels) for total in (wrong1, wrong5, nll, ece, brier))
 
 
-def values(scores: list[NewScore], position: int) -> tuple[float, float, float]:
+def values(scores: list[NewScore], position: int) -> tuple[float, ...]:
     by_metric = {score.metric: score.value for score in scores if score.position == position}
-    return by_metric["top1_error"], by_metric["top5_error"], by_metric["nll"]
+    return tuple(by_metric[metric] for metric in ("top1_error", "top5_error", "nll", "ece", "brier"))
 
 
 def test_rows_are_views_then_modes_then_checkpoints_then_the_ensemble(stored: Stored) -> None:
@@ -92,8 +97,8 @@ def test_rows_are_views_then_modes_then_checkpoints_then_the_ensemble(stored: St
         ("checkpoint", "a", "both", [32, 64]),
         ("ensemble", "ensemble", None, [32, 64]),
     ]
-    assert [s.position for s in scores] == [i // 3 for i in range(33)]
-    assert [s.metric for s in scores[:3]] == ["top1_error", "top5_error", "nll"]
+    assert [s.position for s in scores] == [i // 5 for i in range(55)]
+    assert [s.metric for s in scores[:5]] == ["top1_error", "top5_error", "nll", "ece", "brier"]
     assert scores[-1].members == [
         {"checkpoint": "a", "scales": [32, 64], "mode": "both"},
         {"checkpoint": "b", "scales": [32, 64], "mode": "dense"},
@@ -101,7 +106,7 @@ def test_rows_are_views_then_modes_then_checkpoints_then_the_ensemble(stored: St
 
 
 def test_a_row_that_would_repeat_another_is_left_out(stored: Stored) -> None:
-    assert len(scores_of(stored.member("a", VIEWS[:1]))) == 3
+    assert len(scores_of(stored.member("a", VIEWS[:1]))) == 5
     both = scores_of(stored.member("b", (VIEWS[0], VIEWS[2])))
     assert [(s.mode, s.scales) for s in both if s.metric == "nll"] == [("dense", [32]), ("crops", [32]), ("both", [32])]
 
@@ -116,11 +121,11 @@ def test_every_number_is_that_of_the_nested_mean_over_whole_arrays(stored: Store
         assert values(scores, position) == pytest.approx(expected(probs), rel=1e-12)
 
 
-def test_errors_carry_wilson_intervals_and_the_nll_none(stored: Stored) -> None:
-    top1, top5, nll = scores_of(stored.member("a", VIEWS[:1]))
+def test_errors_carry_wilson_intervals_and_the_other_metrics_none(stored: Stored) -> None:
+    top1, top5, *others = scores_of(stored.member("a", VIEWS[:1]))
     assert (top1.low, top1.high) == wilson_interval(round(top1.value * N), N)
     assert (top5.low, top5.high) == wilson_interval(round(top5.value * N), N)
-    assert (nll.low, nll.high) == (None, None)
+    assert {(score.low, score.high) for score in others} == {(None, None)}
 
 
 def test_images_left_out_are_left_out_of_every_row(stored: Stored) -> None:
@@ -166,9 +171,11 @@ def test_members_and_the_ensemble_keep_the_outcome_of_each_image(stored: Stored)
         np.testing.assert_allclose(one.outcomes.label_probs, expected_probs, rtol=1e-12)
         np.testing.assert_array_equal(one.outcomes.labels, LABELS[kept])
         np.testing.assert_array_equal(one.outcomes.predicted, probs.argmax(axis=1)[kept])
-        top1, top5, nll = values(scored.scores, one.position)
+        top1, top5, nll, ece, brier = values(scored.scores, one.position)
         assert (one.outcomes.wrong(1).mean(), one.outcomes.wrong(5).mean()) == (top1, top5)
         assert one.outcomes.negative_log_likelihoods().mean() == nll
+        assert one.outcomes.brier_scores.mean() == brier
+        assert expected_calibration_error(reliability_curve(one.outcomes.confidences, ~one.outcomes.wrong())) == ece
 
 
 def test_outcomes_do_not_depend_on_the_blocks(stored: Stored, monkeypatch: pytest.MonkeyPatch) -> None:

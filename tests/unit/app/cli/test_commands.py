@@ -104,7 +104,9 @@ def test_an_evaluation_scores_every_view_member_and_the_ensemble(evaluation: dic
 
 def test_results_come_as_table_csv_json_and_markdown(home: Path, evaluation: dict[str, object]) -> None:
     key = str(evaluation["id"])
-    assert "ensemble" in ok(home, "results", key).stdout
+    shown = ok(home, "results", key).stdout
+    assert "ensemble" in shown
+    assert "ECE" in shown  # a pipe has room for every metric
     table = ok(home, "results", key, "--format", "csv").stdout.splitlines()
     assert table[0].startswith("subject,name,members,scales,mode,n,n_unreadable,top1_error,top1_error_low")
     assert len(table) == 1 + 19
