@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torchvision import models
+from torchvision.models.efficientnet import MBConv
+from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from ensembles.preprocessing import to_network_input
 from ensembles.specs import Preprocessing
@@ -24,7 +26,7 @@ def lively(
     the given standard deviation over them.
 
     Args:
-        network: torchvision's name.
+        network: torchvision's name, VGG's among them.
         pixels: (N, 3, crop, crop), preprocessed; by default of photos.
         classes: outputs.
         std: of the class scores.
@@ -43,17 +45,37 @@ def lively(
             nn.init.normal_(module.bias, 0, 0.2)
             module.momentum = None  # a plain mean of the batches
             module.train()
-    pixels = photos(default_row(network).crop) if pixels is None else pixels
+    for last in _ends_of_residual_branches(body):
+        # Branches as strong as what they are added to would multiply every rounding error, block by block.
+        nn.init.uniform_(last.weight, 0.07, 0.14)
+    pixels = photos(published_crop(network)) if pixels is None else pixels
     with torch.no_grad():
         body(pixels)
         body.eval()
         scores = body(pixels)
-        head = body.get_submodule(default_row(network).head)
+        head = [module for module in body.modules() if isinstance(module, nn.Conv2d | nn.Linear)][-1]
         deviation = scores.std(0)
         weight, bias = cast("Tensor", head.weight), cast("Tensor", head.bias)
         weight.mul_((std / deviation).view(-1, *[1] * (weight.dim() - 1)))
         bias.sub_(scores.mean(0)).mul_(std / deviation)
     return body.requires_grad_(requires_grad=False)
+
+
+def _ends_of_residual_branches(body: nn.Module) -> list[nn.BatchNorm2d]:
+    ends: list[nn.BatchNorm2d] = []
+    for module in body.modules():
+        if isinstance(module, BasicBlock):
+            ends.append(module.bn2)
+        elif isinstance(module, Bottleneck):
+            ends.append(module.bn3)
+        elif isinstance(module, MBConv) and module.use_res_connect:
+            ends.append(module.block[-1][1])
+    return ends
+
+
+def published_crop(network: str) -> int:
+    """Side of the crop of the network's first published weights, px."""
+    return 224 if network.startswith("vgg") else default_row(network).crop
 
 
 def photos(side: int, count: int = 12) -> Tensor:
