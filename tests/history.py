@@ -1,7 +1,8 @@
 """A service with weeks of work behind it, for pages to show: every row is made by the real services, as workers would.
 
-No network runs: scores are given as numbers of wrong images. Where a test needs a few plain rows, `app_builders` is
-shorter; this is for data sets of any size, networks of any kind, and complete score tables.
+No network runs: scores are given as numbers of wrong images, and the stored outcomes err on as many. Where a test needs
+a few plain rows, `app_builders` is shorter; this is for data sets of any size, networks of any kind, and complete score
+tables.
 """
 
 from __future__ import annotations
@@ -11,20 +12,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from sqlalchemy import select
+
 from app.artifacts import StoredArtifact
-from app.db.models import Worker
+from app.db.models import Dataset, Worker
 from app.db.queries import evaluations as evaluation_queries
 from app.representations.evaluations import EvaluationDocument
 from app.representations.requests import CheckpointRequest, DatasetRequest, EvaluationRequest
 from app.runtime import Runtime
-from app.services import checkpoints, datasets, evaluations, leases, predictions
+from app.services import checkpoints, datasets, evaluations, leases, outcomes, predictions
+from app.services.artifact_keys import outcomes_key
 from app.services.checkpoints import CheckpointFacts
 from app.services.evaluations import NewScore
+from app.services.outcomes import NewOutcomes
 from app.services.slices import FinishedPart
 from ensembles.configurations import Architecture
 from ensembles.datasets import DatasetIndex, ImageRecord
+from ensembles.outcomes import ImageOutcomes
 from ensembles.specs import Preprocessing
 from ensembles.statistics import wilson_interval
+from tests.made_outcomes import made_outcomes
 
 WORKER_ID = "0" * 24
 
@@ -50,12 +58,15 @@ class History:
 
     def dataset(self, name: str, *, images: int, classes: Sequence[str], size: tuple[int, int] = (48, 40)) -> str:
         """A ready data set of images of one size; its id."""
-        key = self.register_dataset(name)
         records = tuple(
             ImageRecord(f"{name}/{i:05d}.png", i % len(classes), _sha256(f"{name}{i}"), *size, 900)
             for i in range(images)
         )
-        index = DatasetIndex("image_folder", tuple(classes), records)
+        return self.indexed_dataset(name, DatasetIndex("image_folder", tuple(classes), records))
+
+    def indexed_dataset(self, name: str, index: DatasetIndex) -> str:
+        """A ready data set of these images; its id."""
+        key = self.register_dataset(name)
         datasets.complete_registration(self.runtime.db, self._item("fuse"), self.runtime.artifacts, index)
         return key
 
@@ -120,8 +131,22 @@ class History:
         predictions.fail_parts(self.runtime.db, leased.parts, code, message, retryable=False)
         evaluations.advance_ready(self.runtime.db)
 
-    def finish(self, evaluation_id: str, wrong: Sequence[int], n_unreadable: int = 0) -> None:
-        """Fuse one evaluation; `wrong` is how many images each row of its score table gets wrong, in their order."""
+    def finish(
+        self,
+        evaluation_id: str,
+        wrong: Sequence[int],
+        n_unreadable: int = 0,
+        answers: Mapping[str, ImageOutcomes] | None = None,
+    ) -> None:
+        """Fuse one evaluation, with stored outcomes that err on as many images.
+
+        Args:
+            evaluation_id: whose predictions are done.
+            wrong: how many images each row of its score table gets wrong, in their order.
+            n_unreadable: the last images of the evaluation, which could not be read.
+            answers: outcomes of members and the "ensemble" in place of made-up ones; an empty mapping stores none, as
+                releases did that kept none.
+        """
         with self.runtime.db.read() as session:
             document = evaluation_queries.get(session, evaluation_id)
         rows = list(_score_rows(document))
@@ -149,7 +174,34 @@ class History:
             ],
             "fused_with": {"softvote": "0.1.0", "numpy": "2.4.6"},
         }
-        evaluations.succeed(self.runtime.db, self._item("fuse"), scores, provenance)
+        item = self._item("fuse")
+        if answers is None:
+            answers = self._made_answers(document, rows, wrong, n)
+        positions = {name: position for position, (_, name, *_) in enumerate(rows)}
+        members = {member.checkpoint: number for number, member in enumerate(document.checkpoints)}
+        stored = []
+        for name, found in answers.items():
+            key = outcomes_key(item.id, item.token, positions[name])
+            artifact = outcomes.store(self.runtime.artifacts, key, np.arange(n), found)
+            stored.append(NewOutcomes(positions[name], members.get(name), artifact))
+        evaluations.succeed(self.runtime.db, item, scores, provenance, stored)
+
+    def index(self, dataset: str) -> DatasetIndex:
+        """The images of a ready data set, by its name."""
+        with self.runtime.db.read() as session:
+            row = session.scalars(select(Dataset).where(Dataset.name == dataset)).one()
+        return datasets.load_index(self.runtime.artifacts, row)
+
+    def _made_answers(
+        self, document: EvaluationDocument, rows: Sequence[ScoreRow], wrong: Sequence[int], n: int
+    ) -> dict[str, ImageOutcomes]:
+        """Of each member and the ensemble, whose whole row is their last."""
+        index = self.index(document.dataset)
+        errors = {name: count for (_, name, *_), count in zip(rows, wrong, strict=True)}
+        return {
+            name: made_outcomes(index.labels[:n], len(index.classes), count, count // 6, seed=_number(name))
+            for name, count in errors.items()
+        }
 
     def worker(self, name: str, **columns: Any) -> None:
         """A worker process that was seen just now, unless told otherwise."""
@@ -174,6 +226,10 @@ class History:
 
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _number(text: str) -> int:
+    return int(_sha256(text)[:8], 16)
 
 
 def _score_rows(document: EvaluationDocument) -> Iterator[ScoreRow]:

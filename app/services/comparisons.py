@@ -136,7 +136,8 @@ def _differences(base: Subject, candidate: Subject) -> tuple[str, ...]:
 
 
 def _settings(side: Subject) -> dict[str, Any]:
-    settings: dict[str, Any] = {"classes": side.dataset.classes}
+    # Which classes there are to be taken for matters, how a data set numbers them does not.
+    settings: dict[str, Any] = {"classes": sorted(side.dataset.classes or ())}
     for field in {field for member in side.members for field in member.protocol}:
         settings[field] = {canonical_json(member.protocol.get(field)) for member in side.members}
     return settings
