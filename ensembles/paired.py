@@ -93,29 +93,66 @@ def compare_paired(
     Raises:
         SpecError: an argument breaks its rule.
     """
+    return compare_errors(base_wrong, {candidate: candidate_wrong}, metric=metric, confidence=confidence)[0]
+
+
+def compare_errors(
+    base_wrong: NDArray[np.bool_],
+    candidates: Mapping[str, NDArray[np.bool_]],
+    *,
+    metric: str = "top1_error",
+    confidence: float = 0.95,
+) -> tuple[PairedComparison, ...]:
+    """Compare the error rates of M candidates with that of a base, judged as one family by Holm's adjustment.
+
+    The same as `adjust_family` of each `compare_paired`, for hundreds of candidates at once.
+
+    Args:
+        base_wrong: (N,) True where the base is wrong, N at least 1.
+        candidates: by name, (N,) of the same images.
+        metric: name that the results carry.
+        confidence: of the intervals, and 1 minus the level of the tests; strictly between 0 and 1.
+
+    Raises:
+        SpecError: an argument breaks its rule.
+    """
     _check_confidence(confidence)
-    counts = paired_counts(base_wrong, candidate_wrong)
-    b, c, n = counts.only_base_wrong, counts.only_candidate_wrong, counts.n
-    low, high = tango_interval(b, c, n, confidence)
-    p_exact = float(mcnemar_exact(b, c))
-    comparison = PairedComparison(
-        candidate=candidate,
-        metric=metric,
-        n=n,
-        base_value=(counts.both_wrong + b) / n,
-        candidate_value=(counts.both_wrong + c) / n,
-        difference=(c - b) / n,
-        low=low,
-        high=high,
-        p=p_exact,
-        p_adjusted=p_exact,
-        only_base_wrong=b,
-        only_candidate_wrong=c,
-        p_exact=p_exact,
-        p_mid=float(mcnemar_mid_p(b, c)),
-        confidence=confidence,
-    )
-    return _judged(comparison, p_exact, tests=1)
+    counts = [paired_counts(base_wrong, wrong) for wrong in candidates.values()]
+    only_base = np.array([one.only_base_wrong for one in counts], dtype=np.int64)
+    only_candidate = np.array([one.only_candidate_wrong for one in counts], dtype=np.int64)
+    exact = mcnemar_exact(only_base, only_candidate)
+    tests = zip(exact.tolist(), mcnemar_mid_p(only_base, only_candidate).tolist(), holm(exact).tolist(), strict=True)
+    alpha = 1 - confidence
+    # It follows from the number of discordant images alone, which many candidates share.
+    detectable = {
+        d: detectable_difference(len(base_wrong), d, alpha / len(counts), POWER)
+        for d in {one.discordant for one in counts}
+    }
+    comparisons = []
+    for name, one, (p_exact, p_mid, p_adjusted) in zip(candidates, counts, tests, strict=True):
+        b, c, n = one.only_base_wrong, one.only_candidate_wrong, one.n
+        low, high = tango_interval(b, c, n, confidence)
+        comparison = PairedComparison(
+            candidate=name,
+            metric=metric,
+            n=n,
+            base_value=(one.both_wrong + b) / n,
+            candidate_value=(one.both_wrong + c) / n,
+            difference=(c - b) / n,
+            low=low,
+            high=high,
+            p=p_exact,
+            p_adjusted=p_adjusted,
+            only_base_wrong=b,
+            only_candidate_wrong=c,
+            p_exact=p_exact,
+            p_mid=p_mid,
+            detectable_difference_80=detectable[one.discordant],
+            verdict=_verdict((c - b) / n, p_adjusted, alpha),
+            confidence=confidence,
+        )
+        comparisons.append(comparison)
+    return tuple(comparisons)
 
 
 def compare_values(
@@ -191,16 +228,19 @@ def adjust_family(comparisons: Sequence[PairedComparison]) -> tuple[PairedCompar
 
 def _judged(comparison: PairedComparison, p_adjusted: float, tests: int) -> PairedComparison:
     alpha = 1 - comparison.confidence
-    # 1 - 0.95 is a little more than 0.05; a p of exactly 0.05 is below it either way.
-    verdict: Verdict = "no difference detectable"
-    if p_adjusted <= alpha:
-        verdict = "better" if comparison.difference < 0 else "worse"
     return replace(
         comparison,
         p_adjusted=p_adjusted,
-        verdict=verdict,
+        verdict=_verdict(comparison.difference, p_adjusted, alpha),
         detectable_difference_80=_detectable(comparison, alpha / tests),
     )
+
+
+def _verdict(difference: float, p_adjusted: float, alpha: float) -> Verdict:
+    # 1 - 0.95 is a little more than 0.05; a p of exactly 0.05 is below it either way.
+    if p_adjusted > alpha:
+        return "no difference detectable"
+    return "better" if difference < 0 else "worse"
 
 
 def _detectable(comparison: PairedComparison, alpha: float) -> float | None:

@@ -5,8 +5,8 @@ Read from the stored outcomes, without posteriors or a worker.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -81,16 +81,43 @@ def find(session: Session, reference: str) -> Subject:
         StateConflictError: the evaluation has not succeeded.
         OutcomesMissingError: it was fused by a release that kept no outcomes.
     """
+    return find_all(session, [reference])[0]
+
+
+def find_all(session: Session, references: Sequence[str]) -> list[Subject]:
+    """The subjects of several references in their order; as many queries for hundreds as for one.
+
+    Raises:
+        NotFoundError: no such evaluation or member.
+        StateConflictError: an evaluation has not succeeded.
+        OutcomesMissingError: an evaluation was fused by a release that kept no outcomes.
+    """
+    ids = {reference.partition(":")[0] for reference in references}
+    whole = (joinedload(Evaluation.dataset), selectinload(Evaluation.members).joinedload(EvaluationMember.checkpoint))
+    found = session.scalars(select(Evaluation).where(Evaluation.id.in_(ids)).options(*whole))
+    evaluations = {evaluation.id: evaluation for evaluation in found}
+    kept = session.scalars(select(EvaluationOutcomes).where(EvaluationOutcomes.evaluation_id.in_(ids)))
+    stored = {(row.evaluation_id, row.member_position): row for row in kept}
+    return [_subject(reference, evaluations, stored) for reference in references]
+
+
+def _subject(
+    reference: str,
+    evaluations: Mapping[str, Evaluation],
+    stored: Mapping[tuple[str, int | None], EvaluationOutcomes],
+) -> Subject:
     evaluation_id, named, name = reference.partition(":")
-    evaluation = _evaluation(session, evaluation_id)
+    evaluation = _succeeded(evaluation_id, evaluations.get(evaluation_id))
     members = tuple(evaluation.members)
     if named:
         members = tuple(member for member in members if name in (member.checkpoint.name, member.checkpoint.id))
         if not members:
             raise NotFoundError("member", name, (member.checkpoint.name for member in evaluation.members))
     only = members[0] if len(members) == 1 else None
-    stored = _stored(session, evaluation_id, None if only is None else only.position)
-    return Subject(reference, evaluation, "ensemble" if only is None else only.checkpoint.name, members, stored)
+    row = stored.get((evaluation_id, None if only is None else only.position))
+    if row is None:
+        raise OutcomesMissingError(evaluation_id)
+    return Subject(reference, evaluation, "ensemble" if only is None else only.checkpoint.name, members, row)
 
 
 def find_members(session: Session, evaluation_id: str) -> list[Subject]:
@@ -101,17 +128,12 @@ def find_members(session: Session, evaluation_id: str) -> list[Subject]:
         StateConflictError: it has not succeeded.
         OutcomesMissingError: it was fused by a release that kept no outcomes.
     """
-    evaluation = _evaluation(session, evaluation_id)
-    return [
-        Subject(
-            f"{evaluation_id}:{member.checkpoint.name}",
-            evaluation,
-            member.checkpoint.name,
-            (member,),
-            _stored(session, evaluation_id, member.position),
-        )
-        for member in evaluation.members
-    ]
+    rows = select(EvaluationMember).where(EvaluationMember.evaluation_id == evaluation_id)
+    members = session.scalars(rows.order_by(EvaluationMember.position).options(joinedload(EvaluationMember.checkpoint)))
+    references = [f"{evaluation_id}:{member.checkpoint.id}" for member in members]
+    if not references:
+        raise NotFoundError("evaluation", evaluation_id)
+    return [replace(subject, reference=f"{evaluation_id}:{subject.name}") for subject in find_all(session, references)]
 
 
 def read_answers(artifacts: ArtifactStore, subjects: Sequence[Subject]) -> list[Answers]:
@@ -120,9 +142,13 @@ def read_answers(artifacts: ArtifactStore, subjects: Sequence[Subject]) -> list[
     Raises:
         ArtifactDamagedError: stored outcomes, or a data set's index, are missing or different.
     """
+    return list(iterate_answers(artifacts, subjects))
+
+
+def iterate_answers(artifacts: ArtifactStore, subjects: Iterable[Subject]) -> Iterator[Answers]:
+    """As `read_answers`, one after another: of hundreds of subjects, those before need not stay in memory."""
     indexes: dict[str | None, DatasetIndex] = {}
     taken: dict[tuple[str | None, bytes], tuple[str, ...]] = {}
-    answers = []
     for subject in subjects:
         images, found = outcomes.load(artifacts, subject.stored)
         digest = subject.dataset.index_sha256
@@ -134,29 +160,12 @@ def read_answers(artifacts: ArtifactStore, subjects: Sequence[Subject]) -> list[
         if key not in taken:
             ids = index.ids
             taken[key] = tuple(ids[image] for image in images.tolist())
-        answers.append(Answers(index, images, taken[key], found))
-    return answers
+        yield Answers(index, images, taken[key], found)
 
 
-def _evaluation(session: Session, evaluation_id: str) -> Evaluation:
-    rows = select(Evaluation).where(Evaluation.id == evaluation_id)
-    whole = (joinedload(Evaluation.dataset), selectinload(Evaluation.members).joinedload(EvaluationMember.checkpoint))
-    evaluation = session.scalars(rows.options(*whole)).one_or_none()
+def _succeeded(evaluation_id: str, evaluation: Evaluation | None) -> Evaluation:
     if evaluation is None:
         raise NotFoundError("evaluation", evaluation_id)
     if evaluation.status != EvaluationStatus.SUCCEEDED:
         raise StateConflictError("evaluation", evaluation_id, evaluation.status, "compared")
     return evaluation
-
-
-def _stored(session: Session, evaluation_id: str, position: int | None) -> EvaluationOutcomes:
-    of_member = EvaluationOutcomes.member_position
-    stored = session.scalars(
-        select(EvaluationOutcomes).where(
-            EvaluationOutcomes.evaluation_id == evaluation_id,
-            of_member.is_(None) if position is None else of_member == position,
-        )
-    ).one_or_none()
-    if stored is None:
-        raise OutcomesMissingError(evaluation_id)
-    return stored
