@@ -6,13 +6,14 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from ensembles.configurations import Architecture
+from ensembles.configurations import CONFIGURATIONS, Architecture
 from ensembles.errors import Problem, ScaleTooSmallError, SpecError
 from ensembles.layers import LayerRow
 from ensembles.recipes import Recipe
 from ensembles.scales import PoolRounding, resized_size
 from ensembles.specs import ViewSpec
 from ensembles.torchvision_networks import FAMILY, TorchvisionArchitecture
+from ensembles.torchvision_table import torchvision_networks
 
 #: A batch of more than one image or crop stays within this many MACs a forward pass, and within MAX_BATCH.
 FORWARD_MACS = 64 * 10**9
@@ -80,6 +81,12 @@ def architecture_from_dict(data: Mapping[str, Any]) -> NetworkArchitecture:
     if family != FAMILY:
         raise SpecError([Problem("architecture.family", f"absent, or {FAMILY}", family)])
     return TorchvisionArchitecture.from_dict(data)
+
+
+def architecture_names() -> tuple[str, ...]:
+    """What a network may be called: the paper's configurations, and the names of every family."""
+    vgg = [Architecture(letter, batch_norm).name for letter in CONFIGURATIONS for batch_norm in (False, True)]
+    return (*CONFIGURATIONS, *vgg, *torchvision_networks())
 
 
 def view_macs(architecture: NetworkArchitecture, view: ViewSpec, image_width: int, image_height: int) -> int:

@@ -1,4 +1,4 @@
-"""Read a weights file in a process of its own: `python -m workers.inspect_checkpoint PATH` prints JSON.
+"""Read a weights file in a process of its own: `python -m workers.inspect_checkpoint PATH [STATED]` prints JSON.
 
 Nobody vouches for such a file. The library refuses what it can recognise; a process with limits bounds the rest: a
 decompression bomb ends this process, a crashing parser takes no worker with it, and nothing can be written.
@@ -22,7 +22,7 @@ import torch
 
 from app.errors import ServiceError
 from ensembles.checkpoints import file_sha256, read_metadata, read_tensors, recognise
-from ensembles.errors import CheckpointCorruptError
+from ensembles.errors import CheckpointCorruptError, CheckpointMissingError
 from workers.failures import classify
 
 #: Seconds; reading and hashing the largest file allowed from a slow disk takes less.
@@ -44,7 +44,12 @@ class InspectionError(ServiceError):
 
 
 def inspect_in_child(
-    path: Path, waiting: Callable[[], None] = lambda: None, time_limit: float = TIME_LIMIT
+    path: Path,
+    waiting: Callable[[], None] = lambda: None,
+    time_limit: float = TIME_LIMIT,
+    *,
+    architecture: str | None = None,
+    crop: int | None = None,
 ) -> dict[str, Any]:
     """What the file says and holds, found out by a process that is thrown away.
 
@@ -52,6 +57,8 @@ def inspect_in_child(
         path: of the file.
         waiting: called twice a second meanwhile; what it raises ends the other process and comes out.
         time_limit: seconds.
+        architecture: as stated; see `checkpoints.recognise`.
+        crop: as stated, px.
 
     Returns:
         sha256, size_bytes, architecture (JSON form), metadata (JSON form of `CheckpointMetadata`).
@@ -60,7 +67,8 @@ def inspect_in_child(
         InspectionError: with the code of the library's error, such as checkpoint_corrupt.
         CheckpointCorruptError: reading it took too long, too much memory, or ended the process.
     """
-    command = [sys.executable, "-m", "workers.inspect_checkpoint", str(path)]
+    stated = json.dumps({"stated": architecture, "crop": crop})
+    command = [sys.executable, "-m", "workers.inspect_checkpoint", str(path), stated]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=PIPE, stderr=PIPE) as child:
         try:
             output, messages = _output_of(child, waiting, time.monotonic() + time_limit)
@@ -89,16 +97,17 @@ def _output_of(child: subprocess.Popen[bytes], waiting: Callable[[], None], dead
             waiting()
 
 
-def inspect(path: Path) -> dict[str, Any]:
+def inspect(path: Path, stated: str | None = None, crop: int | None = None) -> dict[str, Any]:
     """The same in this process; see `inspect_in_child`.
 
     Raises:
         CheckpointError: what is wrong with the file.
+        SpecError: the network cannot have the stated crop.
         OSError: it cannot be read.
     """
     sha256 = file_sha256(path)
     metadata = read_metadata(path)
-    architecture = recognise(read_tensors(path))
+    architecture = recognise(read_tensors(path), stated, crop)
     return {
         "sha256": sha256,
         "size_bytes": path.stat().st_size,
@@ -121,15 +130,15 @@ def _limit_resources(file_bytes: int) -> None:
 
 def main() -> None:
     """Inspect the file named on the command line."""
-    path = Path(sys.argv[1])
+    path, stated = Path(sys.argv[1]), json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}
     try:
         _limit_resources(path.stat().st_size)
-        answer = inspect(path)
+        answer = inspect(path, **stated)
     except MemoryError:
         corrupt = CheckpointCorruptError(str(path), "its tensors need far more memory than the file has bytes")
         answer = {"error": {"code": corrupt.code, "message": str(corrupt)}}
     except Exception as error:
-        failure = classify(error)
+        failure = classify(CheckpointMissingError(str(path)) if isinstance(error, FileNotFoundError) else error)
         answer = {"error": {"code": failure.code, "message": failure.message}}
     sys.stdout.write(json.dumps(answer))
 

@@ -25,8 +25,15 @@ from workers.devices import describe_devices
 from workers.drain import work_once
 from workers.logs import configure_logs
 from workers.options import WorkerOptions
+from workers.published_weights import find_published_weights
 
-__all__ = ["describe_devices", "register_checkpoint_now", "register_dataset_now", "run_until_done"]
+__all__ = [
+    "describe_devices",
+    "find_published_weights",
+    "register_checkpoint_now",
+    "register_dataset_now",
+    "run_until_done",
+]
 
 #: Seconds between two looks at work that another worker has in hands.
 _POLL_SECONDS = 0.25

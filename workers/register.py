@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 from app.services import checkpoints, datasets
 from app.services.checkpoints import CheckpointFacts
 from app.services.leases import ItemLease
-from ensembles.architectures import architecture_from_dict
+from ensembles.architectures import NetworkArchitecture, architecture_from_dict
 from ensembles.checkpoints import CheckpointMetadata
+from ensembles.configurations import Architecture
 from ensembles.datasets import DatasetLayout, index_images, list_images
-from ensembles.errors import CheckpointCorruptError
+from ensembles.errors import CheckpointCorruptError, Problem, SpecError
 from ensembles.scales import TrainingScale
+from ensembles.torchvision_networks import TorchvisionArchitecture
 from workers.context import WorkerContext
 from workers.inspect_checkpoint import inspect_in_child
+from workers.published_weights import PublishedWeights, published_weights
 
 
 def register_checkpoint(context: WorkerContext, item: ItemLease) -> None:
@@ -21,19 +25,26 @@ def register_checkpoint(context: WorkerContext, item: ItemLease) -> None:
 
     Raises:
         InspectionError, CheckpointError: what is wrong with the file.
+        SpecError, UnknownNameError: what the request states cannot be.
         LeaseLostError: another worker has taken over.
     """
-    path = Path(item.payload["path"])
-    found = inspect_in_child(path, waiting=context.heartbeat.step)
+    path, stated = Path(item.payload["path"]), CheckpointMetadata.from_dict(item.payload)
+    # Items of an earlier release have no more than path, training scale and preprocessing.
+    weights, name, crop = (item.payload.get(field) for field in ("weights", "architecture", "crop"))
+    published = None if weights is None else published_weights(weights)
+    found = inspect_in_child(path, waiting=context.heartbeat.step, architecture=name, crop=crop)
     architecture = architecture_from_dict(found["architecture"])
+    if published is not None:
+        architecture = published.applied(cast("Architecture | TorchvisionArchitecture", architecture))
     said = CheckpointMetadata.from_dict(found["metadata"])
-    if said.classes is not None and len(said.classes) != architecture.classes:
-        reason = f"its metadata names {len(said.classes)} classes, the network has {architecture.classes} outputs"
-        raise CheckpointCorruptError(str(path), reason)
-
-    stated = CheckpointMetadata.from_dict(item.payload)
+    classes = _class_names(path, architecture, stated, said, published)
     scale: TrainingScale | None = stated.training_scale or said.training_scale
-    preprocessing = stated.preprocessing or said.preprocessing or architecture.recipe.preprocessing
+    preprocessing = (
+        stated.preprocessing
+        or (published and published.preprocessing)
+        or said.preprocessing
+        or architecture.recipe.preprocessing
+    )
     checkpoints.complete_registration(
         context.runtime.db,
         item,
@@ -48,9 +59,34 @@ def register_checkpoint(context: WorkerContext, item: ItemLease) -> None:
             macs=float(architecture.macs(architecture.crop, architecture.crop)),
             training_scale=None if scale is None else (scale.smallest, scale.largest),
             preprocessing=preprocessing.to_dict(),
-            class_names=None if said.classes is None else list(said.classes),
+            class_names=None if classes is None else list(classes),
         ),
     )
+
+
+def _class_names(
+    path: Path,
+    architecture: NetworkArchitecture,
+    stated: CheckpointMetadata,
+    said: CheckpointMetadata,
+    published: PublishedWeights | None,
+) -> tuple[str, ...] | None:
+    """In the order of the outputs: the request's, the file's, or torchvision's, in this order.
+
+    Raises:
+        SpecError: the request's are not one an output.
+        CheckpointCorruptError: the file's are not one an output.
+    """
+    outputs = architecture.classes
+    if stated.classes is not None and len(stated.classes) != outputs:
+        rule = f"one name for each of the {outputs} outputs of {architecture.name}"
+        raise SpecError([Problem("classes", rule, len(stated.classes))])
+    if said.classes is not None and len(said.classes) != outputs:
+        reason = f"its metadata names {len(said.classes)} classes, the network has {outputs} outputs"
+        raise CheckpointCorruptError(str(path), reason)
+    # Whoever trained the last layer anew has other classes, and no names of them.
+    theirs = published.classes if published is not None and len(published.classes) == outputs else None
+    return stated.classes or said.classes or theirs
 
 
 def register_dataset(context: WorkerContext, item: ItemLease) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 import click
@@ -18,6 +19,7 @@ from app.db.queries.parts import OPEN
 from app.errors import ServiceError
 from app.representations.base import Document
 from app.representations.catalogue import CheckpointDocument, DatasetDocument
+from app.representations.comparisons import ERROR_METRICS, ComparedMetric
 from app.representations.requests import CancelRequest, CheckpointRequest, DatasetRequest, EvaluationRequest
 from app.runtime import Runtime, build_runtime
 from app.services import comparisons as comparison_service
@@ -38,6 +40,9 @@ class Runner(Protocol):
 
     def run_until_done(self, runtime: Runtime, evaluation_id: str, progress: Callable[[int, int], None] | None) -> None:
         """Predict and fuse one evaluation in this process, without a queue."""
+
+    def find_published_weights(self, name: str) -> Path:
+        """The file of weights that torchvision publishes, fetched if need be."""
 
     def describe_devices(self) -> list[str]:
         """The devices that a worker here could use, one line each."""
@@ -98,7 +103,7 @@ class Backend(Protocol):
     def paper(self, evaluation_ids: Sequence[str]) -> Json:
         """The paper's tables with the rows of these evaluations."""
 
-    def compare(self, base: str, candidates: Sequence[str]) -> Json:
+    def compare(self, base: str, candidates: Sequence[str], metrics: Sequence[ComparedMetric] = ERROR_METRICS) -> Json:
         """Paired tests of candidates against a base."""
 
     def submit(self, request: EvaluationRequest) -> Json:
@@ -186,8 +191,8 @@ class LocalBackend:
         with self.runtime.db.read() as session:
             return _json(paper_queries.get(session, evaluation_ids))
 
-    def compare(self, base: str, candidates: Sequence[str]) -> Json:
-        return _json(comparison_service.compare(self.runtime.db, self.runtime.artifacts, base, candidates))
+    def compare(self, base: str, candidates: Sequence[str], metrics: Sequence[ComparedMetric] = ERROR_METRICS) -> Json:
+        return _json(comparison_service.compare(self.runtime.db, self.runtime.artifacts, base, candidates, metrics))
 
     def submit(self, request: EvaluationRequest) -> Json:
         return self.evaluation(evaluation_service.submit(self.runtime.db, request).id)
@@ -248,8 +253,9 @@ class HttpBackend:
         first, *others = evaluation_ids
         return self._call("GET", f"/evaluations/{first}/paper", params={"with": ",".join(others)} if others else None)
 
-    def compare(self, base: str, candidates: Sequence[str]) -> Json:
-        return self._call("GET", "/compare", params={"base": base, "candidate": list(candidates)})
+    def compare(self, base: str, candidates: Sequence[str], metrics: Sequence[ComparedMetric] = ERROR_METRICS) -> Json:
+        params = {"base": base, "candidate": list(candidates), "metric": list(metrics)}
+        return self._call("GET", "/compare", params=params)
 
     def submit(self, request: EvaluationRequest) -> Json:
         return self._call("POST", "/evaluations", request)

@@ -7,9 +7,16 @@ from typing import Any
 
 import click
 
+from app.cli.backends import load_runner
 from app.cli.context import backend
 from app.cli.output import json_option, named_errors, print_fields, print_json, print_table, thousands
+from app.errors import InvalidRequestError
 from app.representations.requests import CheckpointRequest
+from ensembles.errors import Problem
+
+#: Before the name of weights that torchvision publishes.
+_TORCHVISION = "torchvision:"
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.group()
@@ -18,22 +25,52 @@ def checkpoint() -> None:
 
 
 @checkpoint.command("add")
-@click.argument("path", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("path", metavar="PATH_OR_URI")
 @click.option("--name", help="Unique name; by default the file's.")
+@click.option("--weights", type=_FILE, help="With a URI: its file, where it lies elsewhere than in torch hub's cache.")
+@click.option("--arch", help="The network that it must be (resnet50, D), and what tells A-LRN from A.")
+@click.option("--crop", type=int, help="Side of the training crop in px, for networks whose tensors do not tell it.")
+@click.option("--classes", type=_FILE, help="Class names in the order of the outputs, one a line.")
 @click.option("--train-scale", help="Training scale S in px: 256, or 256-512 when jittered. By default the file's own.")
-@click.option("--preprocess", help="torchvision, vgg-mean or caffe-vgg. By default the file's own, else torchvision.")
+@click.option(
+    "--preprocess", help="torchvision, inception, vgg-mean or caffe-vgg. By default the file's own, else the network's."
+)
 @click.option("--tag", "tags", multiple=True, help="May repeat.")
 @json_option
 @named_errors
 def checkpoint_add(
-    path: Path, name: str | None, train_scale: str | None, preprocess: str | None, tags: tuple[str, ...], as_json: bool
+    path: str,
+    name: str | None,
+    weights: Path | None,
+    arch: str | None,
+    crop: int | None,
+    classes: Path | None,
+    train_scale: str | None,
+    preprocess: str | None,
+    tags: tuple[str, ...],
+    as_json: bool,
 ) -> None:
-    """Register the weights file PATH; configuration, width, batch norm and classes are recognised from its tensors."""
+    """Register the weights file PATH; the network and its number of classes are recognised from its tensors.
+
+    torchvision:resnet50/IMAGENET1K_V2 names published weights: preprocessing, crop, resize and class names are
+    torchvision's, and the file is looked for in torch hub's cache, then fetched.
+    """
+    published = path.removeprefix(_TORCHVISION) if path.startswith(_TORCHVISION) else None
+    if published is None and weights is not None:
+        raise click.UsageError(f"--weights goes with {_TORCHVISION}NETWORK/WEIGHTS; got the file {path!r} too")
+    if published is None:
+        file = Path(_FILE.convert(path, None, None))
+    else:
+        file = weights or load_runner().find_published_weights(published)
     request = CheckpointRequest(
-        path=str(path.absolute()),
-        name=name or path.stem,
+        path=str(file.absolute()),
+        name=name or (file.stem if published is None else published.replace("/", "-")),
         training_scale=train_scale,
         preprocessing=preprocess,
+        architecture=arch,
+        crop=crop,
+        classes=None if classes is None else _lines(classes),
+        weights=published,
         tags=list(tags),
     )
     document = backend().add_checkpoint(request)
@@ -121,6 +158,13 @@ def _print_checkpoint(document: dict[str, Any]) -> None:
             ("notes", document["notes"]),
         ]
     )
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise InvalidRequestError([Problem("classes", "a UTF-8 text file, one name a line", str(file))]) from error
 
 
 def _scale(scale: list[int] | None) -> str:

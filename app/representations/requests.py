@@ -65,7 +65,13 @@ class CancelRequest(Request):
 
 
 class CheckpointRequest(Request):
-    """Register a weights file. What the file itself tells (configuration, width, classes…) need not be said."""
+    """Register a weights file. What the file itself tells (configuration, width, number of classes…) need not be said.
+
+    `architecture` is a check on what is recognised, and decides between A and A-LRN. `crop` is for networks whose
+    tensors do not tell it. `classes` names the outputs in order. `weights` says which of torchvision's published
+    weights the file has, such as resnet50/IMAGENET1K_V2: preprocessing, crop, resize and class names are then
+    torchvision's.
+    """
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"path": "vgg16.safetensors", "name": "vgg16", "training_scale": "256-512"}]}
@@ -75,6 +81,10 @@ class CheckpointRequest(Request):
     name: Name
     training_scale: str | int | list[int] | None = None
     preprocessing: str | dict[str, Any] | None = None
+    architecture: Name | None = None
+    crop: int | None = Field(default=None, ge=1, le=4096)
+    classes: list[Name] | None = Field(default=None, min_length=1, max_length=100_000)
+    weights: Name | None = None
     tags: list[Name] = Field(default=[])
     notes: Notes = ""
 

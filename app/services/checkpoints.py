@@ -20,6 +20,7 @@ from app.representations.requests import CheckpointChange, CheckpointRequest
 from app.services import events, leases, registration
 from app.services.leases import ItemLease
 from app.services.paths import allowed_path
+from ensembles.architectures import architecture_names
 from ensembles.canonical import digest
 from ensembles.errors import Problem, SpecError, UnknownNameError
 from ensembles.scales import TrainingScale
@@ -70,8 +71,9 @@ class CheckpointFacts:
 def request_registration(db: Database, settings: Settings, request: CheckpointRequest, *, trusted: bool = False) -> str:
     """Add a checkpoint in state `registering`, for a worker to read; its id.
 
-    The item's payload holds what the request states about the file: `training_scale` as [Smin, Smax] or null, and
-    `preprocessing` as an object or null. It goes before what the file says.
+    The item's payload holds what the request states about the file: `training_scale` as [Smin, Smax] or null,
+    `preprocessing` as an object or null, and `architecture`, `crop`, `classes` and `weights` as they were given. It
+    goes before what the file says.
 
     Args:
         db: the database.
@@ -178,9 +180,20 @@ def _stated(request: CheckpointRequest) -> dict[str, Any]:
             problems += error.problems
         except UnknownNameError as error:
             problems.append(Problem("preprocessing", f"one of {', '.join(error.known)}", error.name, error.code))
+    if request.architecture is not None and request.architecture not in architecture_names():
+        near = UnknownNameError("architecture", request.architecture, architecture_names())
+        rule = f"the name of a network or configuration; {str(near).partition('; ')[2]}"
+        problems.append(Problem("architecture", rule, request.architecture, near.code))
+    if request.classes is not None and len(set(request.classes)) != len(request.classes):
+        repeated = next(name for name in request.classes if request.classes.count(name) > 1)
+        problems.append(Problem("classes", "each class name once", repeated))
     if problems:
         raise InvalidRequestError(problems)
     return {
+        "architecture": request.architecture,
+        "crop": request.crop,
+        "classes": request.classes,
+        "weights": request.weights,
         "training_scale": [scale.smallest, scale.largest] if scale else None,
         "preprocessing": preprocessing.to_dict() if preprocessing else None,
     }
