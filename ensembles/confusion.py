@@ -85,6 +85,32 @@ def most_confused(counts: NDArray[np.int64], limit: int = 20) -> tuple[ConfusedP
     )
 
 
+def confused_pairs(
+    labels: NDArray[np.integer[Any]], predicted: NDArray[np.integer[Any]], classes: int
+) -> tuple[ConfusedPair, ...]:
+    """Every pair of `most_confused`, in its order, without the K x K counts: for thousands of classes.
+
+    Args:
+        labels: (N,) in 0..K-1; N may be 0.
+        predicted: (N,) in 0..K-1.
+        classes: K, at least 1.
+
+    Raises:
+        SpecError: an argument breaks its rule.
+    """
+    check_classes(labels, classes)
+    check_classes(predicted, classes, "predicted")
+    if labels.shape != predicted.shape:
+        raise SpecError([Problem("predicted", "one a label", (predicted.shape, labels.shape))])
+    wrong = labels != predicted
+    cells, counts = np.unique(labels[wrong].astype(np.int64) * classes + predicted[wrong], return_counts=True)
+    of_label = np.bincount(labels, minlength=classes)
+    return tuple(
+        ConfusedPair(cell // classes, cell % classes, count, count / int(of_label[cell // classes]))
+        for cell, count in sorted(zip(cells.tolist(), counts.tolist(), strict=True), key=lambda pair: -pair[1])
+    )
+
+
 def class_errors(
     labels: NDArray[np.integer[Any]], wrong: NDArray[np.bool_], classes: int, confidence: float = 0.95
 ) -> tuple[ClassErrors, ...]:

@@ -181,6 +181,42 @@ class PosteriorParts:
         return probs
 
 
+def read_rows(parts: Sequence[PosteriorPart], images: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+    """The posteriors of some images, wherever in the parts they lie; of a file only the pages that hold them are read.
+
+    Args:
+        parts: of one prediction set; they need not be consecutive.
+        images: (n,) numbers in the canonical order, in any order.
+
+    Returns:
+        (n, K); rows of unreadable images are NaN.
+
+    Raises:
+        PosteriorsFormatError: an image that no part holds, a file that is not its part's, or a row that is none.
+        OSError: a file cannot be opened.
+    """
+    rows: list[NDArray[np.float32] | None] = [None] * len(images)
+    for part in parts:
+        inside = np.flatnonzero((images >= part.start) & (images < part.stop))
+        if not len(inside):
+            continue
+        probs = _map_file(part.path)
+        if len(probs) != part.stop - part.start:
+            rule = f"{part.stop - part.start} rows, images {part.start} to {part.stop}"
+            raise PosteriorsFormatError(str(part.path), rule, probs.shape)
+        for position in inside.tolist():
+            rows[position] = probs[int(images[position]) - part.start]
+    found = [row for row in rows if row is not None]
+    if len(found) < len(rows) or not found:
+        missing = [int(images[position]) for position, row in enumerate(rows) if row is None]
+        raise PosteriorsFormatError("images", "one or more images that the parts hold", missing[:8])
+    if len({len(row) for row in found}) > 1:
+        raise PosteriorsFormatError("parts", "one number of classes", sorted({len(row) for row in found}))
+    gathered = np.stack(found)
+    check_rows(gathered)
+    return gathered
+
+
 def _map_file(path: Path) -> NDArray[np.float32]:
     try:
         # Not np.load: it would also open archives.

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix
 
-from ensembles.confusion import ClassErrors, ConfusedPair, class_errors, confusion_counts, most_confused
+from ensembles.confusion import ClassErrors, ConfusedPair, class_errors, confused_pairs, confusion_counts, most_confused
 from ensembles.errors import SpecError
 from ensembles.outcomes import score_images
 from ensembles.statistics import wilson_interval
@@ -48,6 +48,26 @@ def test_the_most_confused_pairs_come_first_and_equal_ones_by_class():
 
 def test_no_mistake_is_no_confused_pair():
     assert most_confused(np.diag([3, 4])) == ()
+    assert confused_pairs(np.array([0, 1]), np.array([0, 1]), 2) == ()
+
+
+def test_the_pairs_without_the_matrix_are_those_of_the_matrix():
+    labels, predicted = answers()
+    assert confused_pairs(labels, predicted, 9) == most_confused(confusion_counts(labels, predicted, 9), limit=81)
+
+
+def test_pairs_of_many_thousand_classes_need_no_matrix():
+    (pair,) = confused_pairs(np.array([99_999, 3]), np.array([7, 3]), 100_000)
+    assert pair == ConfusedPair(label=99_999, predicted=7, count=1, share=1.0)
+
+
+@pytest.mark.parametrize(
+    ("labels", "predicted", "message"),
+    [([0], [0, 1], "one a label"), ([2], [0], "from 0 to 1"), ([0], [-1], "predicted: class numbers from 0 to 1")],
+)
+def test_pairs_of_what_are_no_classes_are_refused(labels, predicted, message):
+    with pytest.raises(SpecError, match=message):
+        confused_pairs(np.array(labels), np.array(predicted), 2)
 
 
 def test_every_class_has_its_error_and_interval():

@@ -11,6 +11,7 @@ from ensembles.predictions import (
     PosteriorParts,
     Posteriors,
     load_posteriors,
+    read_rows,
     save_posteriors,
 )
 
@@ -204,3 +205,33 @@ def test_blocks_out_of_range_are_refused(tmp_path):
         next(parts.blocks(0))
     with pytest.raises(PosteriorsFormatError, match=r"^stop: "):
         next(parts.blocks(4, stop=11))
+
+
+def test_rows_are_read_in_the_order_asked_for_from_whatever_files_hold_them(tmp_path):
+    probs = random_probs(12)
+    probs[7] = np.nan
+    parts = write_parts(tmp_path, probs, [4, 5, 9])
+    wanted = np.array([11, 0, 4, 7, 0])
+    np.testing.assert_array_equal(read_rows([parts[3], parts[0], parts[1], parts[2]], wanted), probs[wanted])
+    assert read_rows(parts[2:3], np.array([5])).shape == (1, 5)
+
+
+def test_rows_that_no_part_holds_or_that_are_no_distribution_are_refused(tmp_path):
+    probs = random_probs(6)
+    parts = write_parts(tmp_path, probs, [3])
+    with pytest.raises(PosteriorsFormatError, match=r"one or more images that the parts hold.*\[4\]"):
+        read_rows(parts[:1], np.array([1, 4]))
+    with pytest.raises(PosteriorsFormatError, match="one or more images"):
+        read_rows(parts, np.array([], dtype=np.int64))
+    np.save(parts[1].path, probs[:2])
+    with pytest.raises(PosteriorsFormatError, match="3 rows, images 3 to 6"):
+        read_rows(parts, np.array([3]))
+    np.save(parts[1].path, np.full((3, 5), 0.5, dtype=np.float32))
+    with pytest.raises(PosteriorsFormatError, match="a row is K numbers"):
+        read_rows(parts, np.array([0, 3]))
+    np.save(parts[1].path, random_probs(3, classes=4))
+    with pytest.raises(PosteriorsFormatError, match="one number of classes"):
+        read_rows(parts, np.array([0, 3]))
+    parts[0].path.unlink()
+    with pytest.raises(FileNotFoundError):
+        read_rows(parts, np.array([0]))
