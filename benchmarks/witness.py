@@ -45,6 +45,8 @@ TIMM_WEIGHTS = {
     "resnet50": "resnet50.tv_in1k",
     "efficientnet_b0": "efficientnet_b0.ra_in1k",
 }
+#: Log-probability; that of the smallest normal float32 is -87.3.
+_LOWEST = -80.0
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
@@ -66,12 +68,15 @@ class Agreement:
 
 
 def agreement(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> Agreement:
-    """Compare log-probabilities (N, K)."""
-    ours, theirs = (scores - scores.mean(1, keepdims=True) for scores in (ours, theirs))
-    spread = float(theirs.std())
+    """Compare log-probabilities (N, K); class scores do as well, since a constant a row makes no difference.
+
+    Where the reference's are too low for the float32 of a posterior, there is nothing to compare.
+    """
+    ours, theirs = (scores - np.logaddexp.reduce(scores, axis=1, keepdims=True) for scores in (ours, theirs))
+    spread = float((theirs - theirs.mean(1, keepdims=True)).std())
     best = theirs.argmax(1)
     return Agreement(
-        float(np.abs(ours - theirs).max()) / spread,
+        float(np.abs(ours - theirs)[theirs > _LOWEST].max()) / spread,
         int((ours.argmax(1) != best).sum()),
         spread,
         len(set(best.tolist())),
