@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -89,15 +91,51 @@ def complete_registration(db: Database, lease: ItemLease, artifacts: ArtifactSto
         )
 
 
+class KeptIndexes:
+    """Indexes that were read last, by content: parsing one of 50,000 images takes half a second, pages need it often.
+
+    An index never changes, so one that was verified when it was read stays right.
+    """
+
+    def __init__(self, max_images: int) -> None:
+        self.max_images = max_images
+        self._known: OrderedDict[str, DatasetIndex] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, sha256: str) -> DatasetIndex | None:
+        """The index whose stored file has this checksum, if it is kept."""
+        with self._lock:
+            if sha256 in self._known:
+                self._known.move_to_end(sha256)
+            return self._known.get(sha256)
+
+    def keep(self, sha256: str, index: DatasetIndex) -> None:
+        """Of those that were not used longest, as many are forgotten as are too many; the newest stays."""
+        with self._lock:
+            self._known[sha256] = index
+            self._known.move_to_end(sha256)
+            while len(self._known) > 1 and sum(len(one.images) for one in self._known.values()) > self.max_images:
+                self._known.popitem(last=False)
+
+
+#: Images of all kept indexes together, some 500 bytes each.
+_indexes = KeptIndexes(max_images=200_000)
+
+
 def load_index(artifacts: ArtifactStore, dataset: Dataset) -> DatasetIndex:
-    """The images of a ready data set.
+    """The images of a ready data set; read and verified once by a process that asks again soon.
 
     Raises:
         ArtifactDamagedError: the stored index is missing or different.
     """
     if dataset.index_key is None or dataset.index_sha256 is None:
         raise ValueError(f"data set {dataset.name!r} is {dataset.state} and has no index")
-    return DatasetIndex.from_json(artifacts.verified(dataset.index_key, dataset.index_sha256).read_bytes())
+    index = _indexes.get(dataset.index_sha256)
+    if index is None:
+        stored = artifacts.verified(dataset.index_key, dataset.index_sha256)
+        index = DatasetIndex.from_json(stored.read_bytes())
+        _indexes.keep(dataset.index_sha256, index)
+    return index
 
 
 def root_of(dataset: Dataset) -> Path:
