@@ -254,7 +254,7 @@ class HttpBackend:
         return self._call("GET", f"/evaluations/{first}/paper", params={"with": ",".join(others)} if others else None)
 
     def compare(self, base: str, candidates: Sequence[str], metrics: Sequence[ComparedMetric] = ERROR_METRICS) -> Json:
-        params = {"base": base, "candidate": list(candidates), "metric": list(metrics)}
+        params: dict[str, str | list[str]] = {"base": base, "candidate": list(candidates), "metric": list(metrics)}
         return self._call("GET", "/compare", params=params)
 
     def submit(self, request: EvaluationRequest) -> Json:

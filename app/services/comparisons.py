@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,34 +12,62 @@ from numpy.typing import NDArray
 from app.artifacts import ArtifactStore
 from app.db.session import Database
 from app.errors import InvalidRequestError
-from app.representations.comparisons import ComparedDocument, ComparedMetric, ComparisonDocument, PairDocument
-from app.services import subjects
+from app.representations.comparisons import (
+    COMPARED_METRICS,
+    ERROR_METRICS,
+    ComparedMetric,
+    ComparisonDocument,
+    PairDocument,
+    RankDocument,
+    comparison_links,
+)
+from app.services import compared_sides, subjects
+from app.services.outcomes import FILE_DTYPE
 from app.services.subjects import Subject
 from ensembles.alignment import SharedImages, shared_images
-from ensembles.canonical import canonical_json
+from ensembles.calibration import calibration_gaps, gap_score
 from ensembles.errors import Problem
-from ensembles.paired import PairedComparison, adjust_family, compare_paired
+from ensembles.outcomes import ImageOutcomes
+from ensembles.paired import PairedComparison, adjust_family, compare_errors, compare_values
+from ensembles.ranking import better_than, rank_ranges
 from ensembles.wording import describe
 
 CONFIDENCE = 0.95
 
-#: The k of top-k behind each metric.
-METRICS: dict[ComparedMetric, int] = {"top1_error": 1, "top5_error": 5}
-
 #: Sides of one comparison besides the base.
-MAX_CANDIDATES = 100
+MAX_CANDIDATES = 500
+
+#: Numbers of single images, over all sides, that one metric may have resampled: 134 MB.
+MAX_RESAMPLED = 1 << 24
+
+_ECE_BINS: Final = 15
+
+#: What each metric takes from the outcomes of n images: (n,), or (n, columns) whose means make the score.
+_VALUES: Final[Mapping[ComparedMetric, Callable[[ImageOutcomes], NDArray[Any]]]] = {
+    "top1_error": lambda outcomes: outcomes.wrong(1),
+    "top5_error": lambda outcomes: outcomes.wrong(5),
+    "nll": ImageOutcomes.negative_log_likelihoods,
+    "brier": lambda outcomes: outcomes.brier_scores,
+    "ece": lambda outcomes: calibration_gaps(outcomes.confidences, ~outcomes.wrong(1), _ECE_BINS),
+}
 
 
 @dataclass(frozen=True, eq=False)
 class _Judged:
-    """Of one side: ids (n,), true classes as numbers that mean the same on every side, and where each metric errs."""
+    """Of one side: ids (n,), true classes as numbers that mean the same on every side, and each metric's values."""
 
     ids: Sequence[str]
-    labels: NDArray[np.int64]
-    wrong: dict[ComparedMetric, NDArray[np.bool_]]
+    labels: NDArray[np.int32]
+    values: Mapping[ComparedMetric, NDArray[Any]]
 
 
-def compare(db: Database, artifacts: ArtifactStore, base: str, candidates: Sequence[str]) -> ComparisonDocument:
+def compare(
+    db: Database,
+    artifacts: ArtifactStore,
+    base: str,
+    candidates: Sequence[str],
+    metrics: Iterable[ComparedMetric] = ERROR_METRICS,
+) -> ComparisonDocument:
     """Compare candidates with a base on the images that all of them scored, joined by image id.
 
     The candidates of one metric are one family of tests.
@@ -49,10 +77,11 @@ def compare(db: Database, artifacts: ArtifactStore, base: str, candidates: Seque
         artifacts: hold the outcomes.
         base: the id of an evaluation, which stands for its ensemble or its only member; or `ID:NAME`, one member.
         candidates: likewise, 1 to `MAX_CANDIDATES`.
+        metrics: at least one; those that are no error are resampled, at most `MAX_RESAMPLED` numbers each.
 
     Raises:
-        InvalidRequestError: the same side twice, no shared image, or an image whose true class is not the same
-            everywhere.
+        InvalidRequestError: the same side twice, no shared image, an image whose true class is not the same everywhere,
+            or too many numbers to resample.
         NotFoundError: no such evaluation or member.
         StateConflictError: an evaluation has not succeeded.
         OutcomesMissingError: an evaluation was fused by a release that kept no outcomes.
@@ -60,24 +89,49 @@ def compare(db: Database, artifacts: ArtifactStore, base: str, candidates: Seque
     """
     if not 1 <= len(candidates) <= MAX_CANDIDATES:
         raise InvalidRequestError([Problem("candidate", f"1 to {MAX_CANDIDATES} of them", len(candidates))])
+    asked = _check_metrics(metrics)
     with db.read() as session:
-        sides = [subjects.find(session, reference) for reference in (base, *candidates)]
+        sides = subjects.find_all(session, (base, *candidates))
     _check_distinct(sides)
-    answers = _judge(artifacts, sides)
+    _check_effort(sides, asked)
+    answers = _judge(artifacts, sides, asked)
     shared = shared_images([one.ids for one in answers])
     if not shared.ids:
         raise InvalidRequestError([Problem("candidate", "images that all sides have scored", "none")])
     _check_labels(sides, answers, shared)
-    families = [_family(metric, sides, answers, shared) for metric in METRICS]
+    differing = [compared_sides.protocol_differences(sides[0], side) for side in sides[1:]]
+    families: list[tuple[PairedComparison, ...]] = []
+    ranks: list[RankDocument] = []
+    for metric in asked:
+        values = [one.values[metric][rows] for one, rows in zip(answers, shared.positions, strict=True)]
+        families.append(_family(metric, [side.reference for side in sides], values))
+        if metric in ERROR_METRICS:
+            ranks += _ranks(metric, sides, values)
     return ComparisonDocument(
         base=base,
         confidence=CONFIDENCE,
+        metrics=list(asked),
         subjects=[
-            _subject(side, len(one.ids), dropped)
+            compared_sides.describe(side, len(one.ids), dropped)
             for side, one, dropped in zip(sides, answers, shared.dropped, strict=True)
         ],
-        pairs=[_pair(pair) for of_candidate in zip(*families, strict=True) for pair in of_candidate],
+        pairs=[
+            _pair(replace(pair, protocols_differ=fields))
+            for fields, of_candidate in zip(differing, zip(*families, strict=True), strict=True)
+            for pair in of_candidate
+        ],
+        ranks=ranks,
+        links=comparison_links(base, candidates, asked),
     )
+
+
+def _check_metrics(metrics: Iterable[str]) -> tuple[ComparedMetric, ...]:
+    """Those asked for, each once, in one order."""
+    asked = list(metrics)
+    unknown = [metric for metric in asked if metric not in COMPARED_METRICS]
+    if unknown or not asked:
+        raise InvalidRequestError([Problem("metric", f"one or more of {', '.join(COMPARED_METRICS)}", unknown or None)])
+    return tuple(metric for metric in COMPARED_METRICS if metric in asked)
 
 
 def _check_distinct(sides: Sequence[Subject]) -> None:
@@ -92,14 +146,27 @@ def _check_distinct(sides: Sequence[Subject]) -> None:
         raise InvalidRequestError(problems)
 
 
-def _judge(artifacts: ArtifactStore, sides: Sequence[Subject]) -> list[_Judged]:
+def _check_effort(sides: Sequence[Subject], metrics: Sequence[ComparedMetric]) -> None:
+    """Before anything is read: what is resampled must fit into memory."""
+    images = sum(side.stored.size_bytes // FILE_DTYPE.itemsize for side in sides)
+    problems = []
+    for metric in metrics:
+        numbers = images * (_ECE_BINS if metric == "ece" else 1)
+        if metric not in ERROR_METRICS and numbers > MAX_RESAMPLED:
+            rule = f"for {metric}, at most {MAX_RESAMPLED:,} numbers of single images over all sides"
+            problems.append(Problem("metric", f"{rule} (fewer candidates)", numbers))
+    if problems:
+        raise InvalidRequestError(problems)
+
+
+def _judge(artifacts: ArtifactStore, sides: Sequence[Subject], metrics: Sequence[ComparedMetric]) -> list[_Judged]:
     """The few numbers of each side that a comparison needs."""
     numbers: dict[str, int] = {}
     judged = []
-    for one in subjects.read_answers(artifacts, sides):
+    for one in subjects.iterate_answers(artifacts, sides):
         classes = [numbers.setdefault(name, len(numbers)) for name in one.index.classes]
-        wrong = {metric: one.outcomes.wrong(k) for metric, k in METRICS.items()}
-        judged.append(_Judged(one.ids, np.array(classes, dtype=np.int64)[one.outcomes.labels], wrong))
+        values = {metric: _VALUES[metric](one.outcomes) for metric in metrics}
+        judged.append(_Judged(one.ids, np.array(classes, dtype=np.int32)[one.outcomes.labels], values))
     return judged
 
 
@@ -116,48 +183,28 @@ def _check_labels(sides: Sequence[Subject], answers: Sequence[_Judged], shared: 
 
 
 def _family(
-    metric: ComparedMetric, sides: Sequence[Subject], answers: Sequence[_Judged], shared: SharedImages
+    metric: ComparedMetric, references: Sequence[str], values: Sequence[NDArray[Any]]
 ) -> tuple[PairedComparison, ...]:
-    base, *others = (one.wrong[metric][positions] for one, positions in zip(answers, shared.positions, strict=True))
-    pairs = [
-        compare_paired(base, wrong, candidate=side.reference, metric=metric, confidence=CONFIDENCE)
-        for side, wrong in zip(sides[1:], others, strict=True)
+    base, candidates = values[0], dict(zip(references[1:], values[1:], strict=True))
+    if metric in ERROR_METRICS:
+        return compare_errors(base, candidates, metric=metric, confidence=CONFIDENCE)
+    score = gap_score if metric == "ece" else None
+    return adjust_family(compare_values(base, candidates, metric=metric, confidence=CONFIDENCE, score=score))
+
+
+def _ranks(metric: ComparedMetric, sides: Sequence[Subject], values: Sequence[NDArray[np.bool_]]) -> list[RankDocument]:
+    ranges = rank_ranges(better_than(np.stack(values), CONFIDENCE))
+    return [
+        RankDocument(reference=side.reference, metric=metric, best=best, worst=worst)
+        for side, (best, worst) in zip(sides, ranges, strict=True)
     ]
-    return tuple(
-        replace(pair, protocols_differ=_differences(sides[0], side))
-        for side, pair in zip(sides[1:], adjust_family(pairs), strict=True)
-    )
-
-
-def _differences(base: Subject, candidate: Subject) -> tuple[str, ...]:
-    """Fields of the protocols, members taken together, that are not the same; and "classes", where those differ."""
-    left, right = _settings(base), _settings(candidate)
-    return tuple(sorted(field for field in left.keys() | right.keys() if left.get(field) != right.get(field)))
-
-
-def _settings(side: Subject) -> dict[str, Any]:
-    # Which classes there are to be taken for matters, how a data set numbers them does not.
-    settings: dict[str, Any] = {"classes": sorted(side.dataset.classes or ())}
-    for field in {field for member in side.members for field in member.protocol}:
-        settings[field] = {canonical_json(member.protocol.get(field)) for member in side.members}
-    return settings
-
-
-def _subject(side: Subject, images: int, left_out: int) -> ComparedDocument:
-    names = {member.protocol_name for member in side.members}
-    return ComparedDocument(
-        reference=side.reference,
-        evaluation=side.evaluation.id,
-        subject=side.kind,
-        name=side.name,
-        dataset=side.dataset.name,
-        protocol_name=names.pop() if len(names) == 1 else None,
-        images=images,
-        left_out=left_out,
-    )
 
 
 def _pair(pair: PairedComparison) -> PairDocument:
+    both_wrong = both_right = None
+    if pair.only_base_wrong is not None and pair.only_candidate_wrong is not None:
+        both_wrong = round(pair.base_value * pair.n) - pair.only_base_wrong
+        both_right = pair.n - both_wrong - pair.only_base_wrong - pair.only_candidate_wrong
     return PairDocument(
         candidate=pair.candidate,
         metric=cast("ComparedMetric", pair.metric),
@@ -167,10 +214,13 @@ def _pair(pair: PairedComparison) -> PairDocument:
         difference=pair.difference,
         low=pair.low,
         high=pair.high,
-        only_base_wrong=cast("int", pair.only_base_wrong),
-        only_candidate_wrong=cast("int", pair.only_candidate_wrong),
-        p_exact=cast("float", pair.p_exact),
-        p_mid=cast("float", pair.p_mid),
+        both_wrong=both_wrong,
+        only_base_wrong=pair.only_base_wrong,
+        only_candidate_wrong=pair.only_candidate_wrong,
+        both_right=both_right,
+        p_exact=pair.p_exact,
+        p_mid=pair.p_mid,
+        p=pair.p,
         p_adjusted=pair.p_adjusted,
         detectable_difference_80=pair.detectable_difference_80,
         verdict=pair.verdict,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from app.db.models import EvaluationOutcomes
 from app.db.session import Database
@@ -22,11 +22,14 @@ from app.errors import (
 from app.representations.comparisons import ComparisonDocument
 from app.runtime import Runtime
 from app.services import comparisons
+from app.services.subjects import find_all, read_answers
+from ensembles.calibration import expected_calibration_error, reliability_curve
 from ensembles.configurations import Architecture
 from ensembles.datasets import DatasetIndex, ImageRecord
 from ensembles.mcnemar import mcnemar_exact
 from ensembles.multiplicity import holm
 from ensembles.outcomes import ImageOutcomes
+from ensembles.paired import adjust_family, compare_values
 from tests.catalogue import Catalogue
 from tests.history import History
 from tests.made_outcomes import outcomes_of
@@ -247,3 +250,108 @@ def test_a_request_without_a_candidate_or_with_too_many_is_refused(digits: tuple
     for many in (0, comparisons.MAX_CANDIDATES + 1):
         with pytest.raises(InvalidRequestError, match=f"got {many}"):
             compare(history, key, *[f"{key}:a"] * many)
+
+
+def test_other_metrics_are_compared_by_the_paired_bootstrap_on_request(digits: tuple[History, str]) -> None:
+    history, key = digits
+    runtime, sides = history.runtime, (f"{key}:a", f"{key}:b")
+    document = comparisons.compare(runtime.db, runtime.artifacts, key, sides, ["ece", "nll", "brier", "nll"])
+    assert document.metrics == ["nll", "brier", "ece"]
+    assert [(pair.candidate, pair.metric) for pair in document.pairs] == [
+        (side, metric) for side in sides for metric in ("nll", "brier", "ece")
+    ]
+    assert document.ranks == []
+    with runtime.db.read() as session:
+        base, a, b = (answers.outcomes for answers in read_answers(runtime.artifacts, find_all(session, [key, *sides])))
+    values = {
+        "nll": lambda found: float(np.mean(found.negative_log_likelihoods())),
+        "brier": lambda found: float(np.mean(found.brier_scores)),
+        "ece": lambda found: expected_calibration_error(reliability_curve(found.confidences, ~found.wrong(1))),
+    }
+    for pair in document.pairs:
+        candidate = a if pair.candidate.endswith(":a") else b
+        assert pair.base_value == pytest.approx(values[pair.metric](base))
+        assert pair.candidate_value == pytest.approx(values[pair.metric](candidate))
+        assert pair.low <= pair.difference <= pair.high
+        assert (pair.only_base_wrong, pair.both_right, pair.p_exact, pair.p_mid) == (None, None, None, None)
+        assert pair.p <= pair.p_adjusted <= 2 * pair.p
+    nll = [pair for pair in document.pairs if pair.metric == "nll"]
+    (expected, _) = adjust_family(
+        compare_values(
+            base.negative_log_likelihoods(),
+            {name: found.negative_log_likelihoods() for name, found in (("a", a), ("b", b))},
+            metric="nll",
+        )
+    )
+    assert (nll[0].low, nll[0].high, nll[0].p_adjusted) == (expected.low, expected.high, expected.p_adjusted)
+    assert nll[0].verdict == "worse"
+
+
+def test_a_metric_that_does_not_exist_is_refused_by_name(digits: tuple[History, str]) -> None:
+    history, key = digits
+    for metrics in (["accuracy"], []):
+        with pytest.raises(InvalidRequestError, match="one or more of top1_error, top5_error, nll, brier, ece"):
+            comparisons.compare(history.runtime.db, history.runtime.artifacts, key, [f"{key}:a"], metrics)  # type: ignore[arg-type]
+
+
+def test_more_numbers_than_fit_are_not_resampled(digits: tuple[History, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    history, key = digits
+    monkeypatch.setattr(comparisons, "MAX_RESAMPLED", 250)
+    with pytest.raises(InvalidRequestError, match="at most 250 numbers of single images") as caught:
+        comparisons.compare(history.runtime.db, history.runtime.artifacts, key, [f"{key}:a"], ["nll", "ece"])
+    (problem,) = caught.value.problems
+    assert problem.rule.startswith("for ece")  # the 200 of nll fit
+    assert compare(history, key, f"{key}:a").pairs  # errors are counted
+
+
+def test_rank_ranges_say_which_order_the_tests_leave_open(digits: tuple[History, str]) -> None:
+    history, key = digits
+    document = compare(history, f"{key}:a", key, f"{key}:b")
+    ranks = {(rank.reference, rank.metric): (rank.best, rank.worst) for rank in document.ranks}
+    assert ranks == {
+        (f"{key}:a", "top1_error"): (2, 3),
+        (key, "top1_error"): (1, 1),
+        (f"{key}:b", "top1_error"): (2, 3),
+        (f"{key}:a", "top5_error"): (2, 3),
+        (key, "top5_error"): (1, 1),
+        (f"{key}:b", "top5_error"): (2, 3),
+    }
+
+
+def test_the_four_cells_of_each_pair_hold_every_image_once(digits: tuple[History, str]) -> None:
+    history, key = digits
+    pair = compare(history, key, f"{key}:a").pairs[0]
+    assert (pair.both_wrong, pair.only_base_wrong, pair.only_candidate_wrong, pair.both_right) == (5, 5, 25, 65)
+
+
+def test_what_the_numbers_of_a_side_depend_on_stands_beside_them(digits: tuple[History, str]) -> None:
+    history, key = digits
+    ensemble, member = compare(history, key, f"{key}:b").subjects
+    assert ensemble.members == ["a", "b"]
+    assert ensemble.configuration["checkpoint"] == ["a", "b"]
+    assert (ensemble.configuration["fusion"], ensemble.configuration["weight"]) == ("mean", 1.0)
+    assert (ensemble.configuration["architecture"], ensemble.configuration["scales"]) == ("vgg11", [32])
+    assert member.configuration["checkpoint"] == "b"
+    assert "fusion" not in member.configuration
+    assert member.configuration["training_scale"] == [32, 32]
+    assert member.configuration["dataset"] == "digits"
+    assert member.protocol_title == ensemble.protocol_title
+
+
+def test_finding_hundreds_of_sides_takes_as_many_queries_as_finding_two(digits: tuple[History, str]) -> None:
+    history, key = digits
+    keys = [evaluate(history, "digits", {"a": wrong_on(history.index("digits"), range(number))}) for number in range(6)]
+
+    def queries(references: list[str]) -> int:
+        asked: list[str] = []
+
+        def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+            asked.append(statement)
+
+        event.listen(history.runtime.db.engine, "before_cursor_execute", note)
+        with history.runtime.db.read() as session:
+            find_all(session, references)
+        event.remove(history.runtime.db.engine, "before_cursor_execute", note)
+        return sum(statement.startswith("SELECT") for statement in asked)
+
+    assert queries([key, *keys]) == queries([key, keys[0]]) <= 6
