@@ -169,6 +169,19 @@ class DatabaseUnavailableError(ServiceError):
     code = "database_unavailable"
 
 
+class DatabaseDamagedError(ServiceError):
+    """The SQLite file is not what the service wrote. Nothing is made anew in its place: a backup is needed."""
+
+    code = "database_damaged"
+
+    def __init__(self, database: str, reason: str) -> None:
+        self.database, self.reason = database, reason
+        super().__init__(
+            f"the database {database!r} is damaged: {reason}; stop every process and put back a backup"
+            " (docs/operations.md, Backup and restore)"
+        )
+
+
 class SchemaOutdatedError(ServiceError):
     """The database's migrations are not at this release's head."""
 

@@ -120,6 +120,7 @@ STATUSES: dict[type[Exception], HTTPStatus] = {
     service.SchemaOutdatedError: HTTPStatus.SERVICE_UNAVAILABLE,
     BrokerUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
     service.StorageFullError: HTTPStatus.INSUFFICIENT_STORAGE,
+    service.DatabaseDamagedError: HTTPStatus.INTERNAL_SERVER_ERROR,
     service.ArtifactDamagedError: HTTPStatus.INTERNAL_SERVER_ERROR,
     service.ConfigurationError: HTTPStatus.INTERNAL_SERVER_ERROR,
     service.ServiceError: HTTPStatus.INTERNAL_SERVER_ERROR,

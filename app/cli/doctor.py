@@ -10,14 +10,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
 import click
+from sqlalchemy import text
 
 from app.cli.backends import load_runner
 from app.cli.output import EXIT_INFRASTRUCTURE, json_option, named_errors, print_json
 from app.config import Settings
-from app.db import migrations
+from app.db import migrations, sqlite_file
 from app.db.queries import workers as worker_queries
 from app.db.session import Database
-from app.errors import ServiceError
+from app.errors import DatabaseDamagedError, ServiceError
 
 #: Under this much free space a large evaluation is likelier to stop than to finish.
 LOW_DISK_BYTES = 2 * 1024**3
@@ -71,7 +72,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
 
 
 _ADVICE = {
-    "_database": "start the database, or correct SOFTVOTE_DATABASE_URL",
+    "_database": "start the database, put back a backup, or correct SOFTVOTE_DATABASE_URL",
     "_schema": "run `softvote migrate`",
     "_broker": "start Redis, or correct SOFTVOTE_BROKER_URL",
     "_storage": "give the process a writable folder in SOFTVOTE_ARTIFACTS",
@@ -82,10 +83,17 @@ _ADVICE = {
 
 
 def _database(settings: Settings) -> Finding:
+    if settings.sqlite:
+        sqlite_file.check(settings.database_url)
     database = Database(settings.database_url)
     with database.read() as session:
         dialect = session.get_bind().dialect
         version = ".".join(map(str, dialect.server_version_info or sqlite3.sqlite_version_info))
+        if settings.sqlite:
+            # A start reads only what it needs; here every page is looked at.
+            answer = str(session.execute(text("PRAGMA quick_check(1)")).scalar_one())
+            if answer != "ok":
+                raise DatabaseDamagedError(settings.database_url.removeprefix("sqlite:///"), answer)
     return Finding("database", ok=True, found=f"{dialect.name} {version}")
 
 

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from app.errors import (
     ConfigurationError,
+    DatabaseDamagedError,
     DatabaseUnavailableError,
     InvalidRequestError,
     SchemaOutdatedError,
@@ -34,6 +35,7 @@ EXIT_FAILED, EXIT_USAGE, EXIT_INFRASTRUCTURE = 1, 2, 4
 
 #: Codes that say the surroundings are at fault, not the request.
 _INFRASTRUCTURE = {
+    DatabaseDamagedError.code,
     DatabaseUnavailableError.code,
     SchemaOutdatedError.code,
     ConfigurationError.code,

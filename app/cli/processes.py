@@ -34,8 +34,9 @@ def web(bind: str | None, threads: int) -> None:
 @named_errors
 def migrate() -> None:
     """Bring the database's schema to this release; safe to run twice, or from two places at once."""
-    settings = Settings.from_environment()
-    migrations.upgrade(settings.database_url)
+    from app.runtime import build_runtime  # noqa: PLC0415
+
+    build_runtime(Settings.from_environment(), migrate=True).db.dispose()
     click.echo(f"database schema at {migrations.head()}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,10 +12,12 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
-from app.errors import DatabaseUnavailableError
+from app.errors import DatabaseDamagedError, DatabaseUnavailableError
 
 #: Seconds a SQLite writer waits for another before it gives up.
 BUSY_SECONDS = 10
+#: What SQLite says of a file that is none, or that contradicts itself; the low byte of its codes.
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
 class Database:
@@ -35,8 +38,9 @@ class Database:
 
         Raises:
             DatabaseUnavailableError: the database does not answer.
+            DatabaseDamagedError: the SQLite file is damaged.
         """
-        with _named_errors(), Session(self.engine, expire_on_commit=False) as session:
+        with _named_errors(self.url), Session(self.engine, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
@@ -48,9 +52,10 @@ class Database:
 
         Raises:
             DatabaseUnavailableError: the database does not answer or stays locked.
+            DatabaseDamagedError: the SQLite file is damaged.
         """
         engine = self.engine.execution_options(write=True)
-        with _named_errors(), Session(engine, expire_on_commit=False) as session, session.begin():
+        with _named_errors(self.url), Session(engine, expire_on_commit=False) as session, session.begin():
             yield session
 
     def dispose(self) -> None:
@@ -59,12 +64,14 @@ class Database:
 
 
 @contextmanager
-def _named_errors() -> Iterator[None]:
+def _named_errors(url: str) -> Iterator[None]:
     try:
         yield
     except OperationalError as error:
         raise DatabaseUnavailableError(f"the database does not answer: {error.orig}") from error
     except DBAPIError as error:
+        if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
+            raise DatabaseDamagedError(url.removeprefix("sqlite:///"), str(error.orig)) from error
         if error.connection_invalidated:
             raise DatabaseUnavailableError(f"the database connection broke: {error.orig}") from error
         raise
