@@ -15,7 +15,19 @@ from flask_openapi.models.info import Info
 from flask_openapi.openapi import OpenAPI
 from flask_wtf import CSRFProtect
 
-from app.api import checkpoints, comparisons, datasets, docs, evaluations, events, health, metrics, protocols, workers
+from app.api import (
+    checkpoints,
+    comparisons,
+    datasets,
+    docs,
+    evaluations,
+    events,
+    gates,
+    health,
+    metrics,
+    protocols,
+    workers,
+)
 from app.api.blueprints import EXTENSION
 from app.api.errors import ForeignHostError, problem_of, problem_response
 from app.api.validation import refuse
@@ -35,7 +47,18 @@ SECRET_BYTES: Final = 32
 #: What begins so is for programs: errors there are problem documents, and nobody keeps a copy of an answer.
 API_PATHS: Final = ("/api/", "/healthz", "/readyz", "/metrics")
 
-API_RESOURCES: Final = (checkpoints, datasets, protocols, evaluations, comparisons, workers, events, health, metrics)
+API_RESOURCES: Final = (
+    checkpoints,
+    datasets,
+    protocols,
+    evaluations,
+    comparisons,
+    gates,
+    workers,
+    events,
+    health,
+    metrics,
+)
 
 #: Nothing from another host, nothing inline: a name that holds markup stays text, and if it did not, dead.
 HEADERS: Final = {

@@ -6,6 +6,7 @@ import importlib.metadata
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
+from urllib.parse import quote
 
 import click
 import httpx
@@ -13,6 +14,7 @@ import httpx
 from app.db.queries import checkpoints as checkpoint_queries
 from app.db.queries import datasets as dataset_queries
 from app.db.queries import evaluations as evaluation_queries
+from app.db.queries import gates as gate_queries
 from app.db.queries import paper as paper_queries
 from app.db.queries import parts as part_queries
 from app.db.queries.parts import OPEN
@@ -20,11 +22,13 @@ from app.errors import ServiceError
 from app.representations.base import Document
 from app.representations.catalogue import CheckpointDocument, DatasetDocument
 from app.representations.comparisons import ERROR_METRICS, ComparedMetric
+from app.representations.gates import BaselineRequest, GateRequest
 from app.representations.requests import CancelRequest, CheckpointRequest, DatasetRequest, EvaluationRequest
 from app.runtime import Runtime, build_runtime
 from app.services import comparisons as comparison_service
 from app.services import datasets as dataset_service
 from app.services import evaluations as evaluation_service
+from app.services import gates as gate_service
 
 Json = dict[str, Any]
 
@@ -105,6 +109,18 @@ class Backend(Protocol):
 
     def compare(self, base: str, candidates: Sequence[str], metrics: Sequence[ComparedMetric] = ERROR_METRICS) -> Json:
         """Paired tests of candidates against a base."""
+
+    def judge(self, request: GateRequest) -> Json:
+        """Judge a candidate against a baseline."""
+
+    def baselines(self) -> list[Json]:
+        """Every baseline."""
+
+    def promote(self, name: str, request: BaselineRequest) -> None:
+        """Let a name stand for an evaluation or member."""
+
+    def forget_baseline(self, name: str) -> None:
+        """Remove a baseline's name."""
 
     def submit(self, request: EvaluationRequest) -> Json:
         """Start an evaluation."""
@@ -194,6 +210,21 @@ class LocalBackend:
     def compare(self, base: str, candidates: Sequence[str], metrics: Sequence[ComparedMetric] = ERROR_METRICS) -> Json:
         return _json(comparison_service.compare(self.runtime.db, self.runtime.artifacts, base, candidates, metrics))
 
+    def judge(self, request: GateRequest) -> Json:
+        gate_id = gate_service.judge(self.runtime.db, self.runtime.artifacts, request)
+        with self.runtime.db.read() as session:
+            return _json(gate_queries.get(session, gate_id))
+
+    def baselines(self) -> list[Json]:
+        with self.runtime.db.read() as session:
+            return [_json(one) for one in gate_queries.baselines(session)]
+
+    def promote(self, name: str, request: BaselineRequest) -> None:
+        gate_service.promote(self.runtime.db, name, request.reference, request.note)
+
+    def forget_baseline(self, name: str) -> None:
+        gate_service.forget(self.runtime.db, name)
+
     def submit(self, request: EvaluationRequest) -> Json:
         return self.evaluation(evaluation_service.submit(self.runtime.db, request).id)
 
@@ -257,6 +288,18 @@ class HttpBackend:
         params: dict[str, str | list[str]] = {"base": base, "candidate": list(candidates), "metric": list(metrics)}
         return self._call("GET", "/compare", params=params)
 
+    def judge(self, request: GateRequest) -> Json:
+        return self._call("POST", "/gates", request)
+
+    def baselines(self) -> list[Json]:
+        return cast("list[Json]", self._call("GET", "/baselines")["items"])
+
+    def promote(self, name: str, request: BaselineRequest) -> None:
+        self._call("PUT", f"/baselines/{quote(name, safe='')}", request)
+
+    def forget_baseline(self, name: str) -> None:
+        self._call("DELETE", f"/baselines/{quote(name, safe='')}")
+
     def submit(self, request: EvaluationRequest) -> Json:
         return self._call("POST", "/evaluations", request)
 
@@ -287,6 +330,8 @@ class HttpBackend:
             raise ServerUnreachableError(
                 f"SOFTVOTE_URL: nothing answers at {self._client.base_url}: {error}"
             ) from error
+        if response.status_code == httpx.codes.NO_CONTENT:
+            return {}
         try:
             answer = response.json()
         except ValueError:

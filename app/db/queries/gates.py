@@ -1,0 +1,74 @@
+"""Reads of verdicts and baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.db.models import Baseline, Gate
+from app.db.queries.pages import newest_first
+from app.errors import NotFoundError
+from app.representations.base import Page
+from app.representations.gates import BaselineDocument, GateDocument
+
+
+def get(session: Session, gate_id: str) -> GateDocument:
+    """One verdict.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    row = session.get(Gate, gate_id)
+    if row is None:
+        raise NotFoundError("gate", gate_id)
+    return _document(row)
+
+
+def list_page(
+    session: Session, *, cursor: str | None, limit: int, candidate: str | None = None, verdict: str | None = None
+) -> Page[GateDocument]:
+    """Verdicts, newest first; on one candidate evaluation, or of one kind, if asked for.
+
+    Raises:
+        InvalidRequestError: the cursor is none of ours, or the limit out of range.
+    """
+    rows = select(Gate)
+    if candidate is not None:
+        rows = rows.where(Gate.candidate_evaluation_id == candidate)
+    if verdict is not None:
+        rows = rows.where(Gate.verdict == verdict)
+    return newest_first(session, rows, (Gate.created_at, Gate.id), cursor=cursor, limit=limit, render=_documents)
+
+
+def baselines(session: Session) -> list[BaselineDocument]:
+    """Every baseline by name."""
+    return [
+        BaselineDocument(
+            name=row.name,
+            reference=row.reference,
+            evaluation=row.evaluation_id,
+            note=row.note,
+            promoted_at=row.promoted_at,
+        )
+        for row in session.scalars(select(Baseline).order_by(Baseline.name))
+    ]
+
+
+def _documents(rows: Sequence[Gate]) -> list[GateDocument]:
+    return [_document(row) for row in rows]
+
+
+def _document(row: Gate) -> GateDocument:
+    url = f"/api/v1/gates/{row.id}"
+    return GateDocument(
+        id=row.id,
+        verdict=row.verdict,
+        baseline=row.baseline,
+        baseline_reference=row.baseline_reference,
+        candidate=row.candidate,
+        created_at=row.created_at,
+        links={"self": url, "junit": f"{url}/junit", "markdown": f"{url}/markdown"},
+        **row.result,
+    )
