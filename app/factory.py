@@ -16,6 +16,7 @@ from flask_openapi.openapi import OpenAPI
 from flask_wtf import CSRFProtect
 
 from app.api import (
+    answers,
     checkpoints,
     comparisons,
     datasets,
@@ -52,6 +53,7 @@ API_RESOURCES: Final = (
     datasets,
     protocols,
     evaluations,
+    answers,
     comparisons,
     gates,
     workers,

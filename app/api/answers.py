@@ -43,6 +43,8 @@ CALIBRATION = described(resource, CalibrationDocument, media=_CSV)
 AGREEMENT = described(resource, AgreementDocument, media=_CSV)
 IMAGES = described(resource, AnsweredImagesDocument, media=_CSV)
 
+NOT_MODIFIED = {"description": "The picture named by If-None-Match is the present one."}
+
 #: What every one of these operations may answer instead.
 _CAUSES = (InvalidRequestError, NotFoundError, StateConflictError, OutcomesMissingError, ArtifactDamagedError)
 
@@ -130,7 +132,7 @@ def get_classes(path: IdPath, query: ClassesQuery) -> Response:
     return answer(document)
 
 
-@resource.get("/evaluations/<id>/confusion", responses=declares({200: CONFUSION}, *_CAUSES))
+@resource.get("/evaluations/<id>/confusion", responses=declares({200: CONFUSION, 304: NOT_MODIFIED}, *_CAUSES))
 def get_confusion(path: IdPath, query: ConfusionQuery) -> Response:
     """Show which classes are taken for which, most frequent first, or the whole matrix as a picture."""
     db, artifacts = runtime().db, runtime().artifacts

@@ -43,6 +43,9 @@ _WHOLE = (
     selectinload(Evaluation.members).joinedload(EvaluationMember.checkpoint),
 )
 
+#: What else REST tells of an evaluation, each below its address.
+_PARTS = ("scores", "classes", "confusion", "calibration", "agreement", "images", "paper")
+
 
 def get(session: Session, evaluation_id: str) -> EvaluationDocument:
     """One evaluation with its progress.
@@ -76,8 +79,7 @@ def get(session: Session, evaluation_id: str) -> EvaluationDocument:
         provenance=row.provenance,
         links={
             "self": f"/api/v1/evaluations/{row.id}",
-            "scores": f"/api/v1/evaluations/{row.id}/scores",
-            "paper": f"/api/v1/evaluations/{row.id}/paper",
+            **{name: f"/api/v1/evaluations/{row.id}/{name}" for name in _PARTS},
             "page": f"/evaluations/{row.id}",
         },
     )
