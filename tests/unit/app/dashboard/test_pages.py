@@ -131,7 +131,7 @@ def test_a_protocol_of_its_own_is_called_by_the_nearest_preset_and_what_differs(
     browser: Browser, digits: History
 ) -> None:
     protocol = {"preset": "vgg-multi-scale-both", "scale_step": 4}
-    key = digits.submit(dataset="digits", checkpoints=["digits-a"], protocol=protocol)
+    key = digits.submit(dataset="digits", checkpoints=["digits-d"], protocol=protocol)
     assert text_of(browser.open(f"/evaluations/{key}")).count("vgg-multi-scale-both, scale step 4") == 2
     assert "vgg-multi-scale-both, scale step 4" in text_of(browser.open("/evaluations"))
 
