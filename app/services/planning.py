@@ -180,6 +180,8 @@ def _views(
         views = protocol.views(_training_scale(checkpoint), architecture.crop, checkpoint.name, architecture.recipe)
     except ScaleTooSmallError as error:
         rule = f"test scales Q of at least the crop of checkpoint {checkpoint.name!r}, {error.crop} px"
+        if protocol.scales == "multi" and protocol.scale_step > 1:
+            rule += f", as a smaller scale_step than {protocol.scale_step} may give"
         problems.append(Problem(field, rule, error.scale, error.code))
     except TrainingScaleMissingError as error:
         rule = f"listed scales, since no training scale is recorded for checkpoint {checkpoint.name!r}"

@@ -93,6 +93,13 @@ def test_a_presets_problem_is_put_on_the_protocol(catalogue: Catalogue) -> None:
     assert problems(catalogue, "a", protocol="vgg-multi-scale-dense") == {"protocol": "scale_too_small"}
 
 
+def test_a_scale_that_the_step_made_too_small_says_that_a_smaller_step_helps(catalogue: Catalogue) -> None:
+    catalogue.dataset()
+    catalogue.checkpoint("a", training_scale=(32, 32))
+    with pytest.raises(InvalidRequestError, match="32 px, as a smaller scale_step than 32 may give; got 0"):
+        catalogue.submit("a", protocol="vgg-multi-scale-dense")
+
+
 @pytest.mark.parametrize("weights", [[1.0], [1.0, -1.0], [0.0, 0.0], [1.0, float("inf")]])
 def test_weights_must_be_one_finite_number_a_member(catalogue: Catalogue, weights: list[float]) -> None:
     catalogue.dataset()
