@@ -215,7 +215,8 @@ def save_checkpoint(path: str | Path, network: VGG, metadata: CheckpointMetadata
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as directory:
         partial = Path(directory) / path.name
-        safetensors.torch.save_file(tensors, partial, {_METADATA_KEY: canonical_json(metadata.to_dict())})
+        # Not save_file, which lets nobody but the owner read: a worker may run as another user.
+        partial.write_bytes(safetensors.torch.save(tensors, {_METADATA_KEY: canonical_json(metadata.to_dict())}))
         partial.replace(path)
 
 

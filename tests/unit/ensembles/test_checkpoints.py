@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import stat
 from dataclasses import replace
 from pathlib import Path
 
@@ -238,3 +240,12 @@ def test_saving_refuses_a_wrong_name_and_a_wrong_number_of_classes(tmp_path: Pat
         save_checkpoint(tmp_path / "d.pth", network(classes=4), METADATA)
     assert [problem.field for problem in caught.value.problems] == ["path", "metadata.classes"]
     assert not list(tmp_path.iterdir())
+
+
+def test_a_saved_file_may_be_read_by_whomever_the_umask_lets(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        save_checkpoint(tmp_path / "a.safetensors", network())
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a.safetensors").stat().st_mode) == 0o644
