@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import render_template
+from flask import render_template, request, url_for
 
 from app.representations.problems import ProblemDocument
 
@@ -18,10 +18,38 @@ ADVICE: dict[str | int, str] = {
     422: "Correct the address, or start from one of the pages below.",
 }
 
+#: The same on the page of comparisons, where other sides may be as good as before.
+COMPARE_ADVICE: dict[str | int, str] = {
+    "not_found": "A side is an evaluation's id, or ID:NAME for one of its members. Leave this one out, or choose anew.",
+    "state_conflict": "Only a finished evaluation has answers to compare. Wait until it has succeeded or leave it out.",
+    "outcomes_missing": "Clone it and submit it again: its predictions are kept, so it is only fused. Or leave it out.",
+    "artifact_damaged": "Clone it and submit it again: it is fused anew from its predictions. Or leave it out.",
+    422: "Change the sides: choose others, or leave one out.",
+}
+
+#: Sides that the page of a refused comparison offers to leave out.
+_REPAIRS_SHOWN = 10
+
 FALLBACK = "Go back and try again; if it stays, the server's log says more, under the time and the code above."
 
 
 def error_page(problem: ProblemDocument) -> str:
     """The page for a problem, as HTML."""
-    advice = ADVICE.get(problem.code) or ADVICE.get(problem.status) or FALLBACK
-    return render_template("dashboard/error.html", problem=problem, advice=advice)
+    comparing = request.endpoint == "dashboard.compare"
+    known = {**ADVICE, **COMPARE_ADVICE} if comparing else ADVICE
+    advice = known.get(problem.code) or known.get(problem.status) or FALLBACK
+    return render_template(
+        "dashboard/error.html", problem=problem, advice=advice, repairs=_without_each_side() if comparing else {}
+    )
+
+
+def _without_each_side() -> dict[str, str]:
+    """Addresses of the comparison without one of its sides, by that side; none where two are all."""
+    sides = [request.args.get("base", ""), *request.args.getlist("candidate")]
+    if not 2 < len(sides) <= _REPAIRS_SHOWN:
+        return {}
+    return {
+        side: url_for("dashboard.compare", base=others[0], candidate=others[1:], metric=request.args.get("metric"))
+        for position, side in enumerate(sides)
+        for others in ([*sides[:position], *sides[position + 1 :]],)
+    }

@@ -16,5 +16,6 @@ def wanted(name: str) -> str | None:
 
 def here(**changes: Any) -> str:
     """The address of this page with some parameters changed; None removes one, and any change of filter the cursor."""
-    arguments: dict[str, Any] = {**(request.view_args or {}), **request.args.to_dict(), "cursor": None, **changes}
+    kept = {name: [value for value in values if value] for name, values in request.args.lists()}
+    arguments: dict[str, Any] = {**(request.view_args or {}), **kept, "cursor": None, **changes}
     return url_for(request.endpoint or "", **{name: value for name, value in arguments.items() if value})

@@ -71,7 +71,24 @@
     }
   });
 
+  // The basket: what is ticked stands in the address, and goes along to other pages of the list.
+  const showBasket = () => {
+    const form = document.getElementById("basket");
+    if (!form) return;
+    const chosen = new FormData(form).getAll("candidate");
+    for (const count of document.querySelectorAll("[data-basket-count]")) count.textContent = chosen.length || "";
+    const carry = (address) => {
+      const url = new URL(address, location.href);
+      url.searchParams.delete("candidate");
+      for (const reference of chosen) url.searchParams.append("candidate", reference);
+      return url.href;
+    };
+    history.replaceState(history.state, "", carry(location.href));
+    for (const link of document.querySelectorAll(".tabs a, .pager a")) link.href = carry(link.href);
+  };
+
   document.addEventListener("change", (event) => {
+    if (event.target.matches("[data-basket-tick]")) showBasket();
     if (event.target.matches("[data-submits]")) event.target.form.requestSubmit();
   });
 

@@ -40,6 +40,7 @@ def list_evaluations() -> str:
         statuses=list(EvaluationStatus),
         live=LIVE_STATUSES,
         datasets=known,
+        ticked=list(dict.fromkeys(filter(None, map(str.strip, request.args.getlist("candidate"))))),
         filtered=any(map(wanted, ("status", "dataset", "search", "cursor"))),
     )
 
@@ -57,6 +58,7 @@ def show_evaluation(evaluation_id: str) -> str:
         live=_is_live(evaluation),
         open_parts=open_parts,
         results=results.summarise(scores),
+        compare_members=[f"{evaluation_id}:{member.checkpoint}" for member in evaluation.checkpoints],
         protocol=protocols.describe([member.protocol for member in evaluation.checkpoints]),
         provenance=protocols.trace(evaluation.provenance),
     )
