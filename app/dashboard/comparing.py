@@ -49,10 +49,14 @@ _OWN_FIELDS = {
 
 @dataclass(frozen=True)
 class Side:
-    """One row: a side, its name, and what was found; `pair` is None for the base."""
+    """One row: a side, its name, and what was found; `pair` is None for the base.
+
+    `label` is the name, and the end of the evaluation's id where another side has the same name: ids begin alike.
+    """
 
     subject: ComparedDocument
     name: str
+    label: str
     pair: PairDocument | None
     rank: str
 
@@ -115,7 +119,7 @@ class Comparison:
         for side in self.candidates:
             if side.pair is not None and side.pair.protocols_differ:
                 fields = ", ".join(FIELDS.get(field, field) for field in side.pair.protocols_differ)
-                found.setdefault(fields, []).append(side.name)
+                found.setdefault(fields, []).append(side.label)
         return found
 
     @property
@@ -158,8 +162,15 @@ def summarise(document: ComparisonDocument) -> Comparison:
     pairs = {pair.candidate: pair for pair in document.pairs if pair.metric == metric}
     ranks = {rank.reference: _rank(rank) for rank in document.ranks if rank.metric == metric}
     names = _names(document.subjects)
+    often = Counter(names)
     base, *candidates = (
-        Side(subject, name, pairs.get(subject.reference), ranks.get(subject.reference, ""))
+        Side(
+            subject,
+            name,
+            name if often[name] == 1 else f"{name} {id_end(subject)}",
+            pairs.get(subject.reference),
+            ranks.get(subject.reference, ""),
+        )
         for subject, name in zip(document.subjects, names, strict=True)
     )
     return Comparison(
@@ -172,6 +183,11 @@ def summarise(document: ComparisonDocument) -> Comparison:
         ),
         configurations=_configurations(document.subjects),
     )
+
+
+def id_end(subject: ComparedDocument) -> str:
+    """What tells evaluations apart: their ids begin with the time."""
+    return f"…{subject.evaluation[-6:]}"
 
 
 def p_text(p: float) -> str:

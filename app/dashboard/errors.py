@@ -39,17 +39,23 @@ def error_page(problem: ProblemDocument) -> str:
     known = {**ADVICE, **COMPARE_ADVICE} if comparing else ADVICE
     advice = known.get(problem.code) or known.get(problem.status) or FALLBACK
     return render_template(
-        "dashboard/error.html", problem=problem, advice=advice, repairs=_without_each_side() if comparing else {}
+        "dashboard/error.html", problem=problem, advice=advice, repairs=_without(problem) if comparing else {}
     )
 
 
-def _without_each_side() -> dict[str, str]:
-    """Addresses of the comparison without one of its sides, by that side; none where two are all."""
+def _without(problem: ProblemDocument) -> dict[str, str]:
+    """Addresses of the comparison without one of its sides, by that side: those that the problem names, or each."""
     sides = [request.args.get("base", ""), *request.args.getlist("candidate")]
-    if not 2 < len(sides) <= _REPAIRS_SHOWN:
+    if len(sides) < 3:
         return {}
+    guilty = [side for side in sides if f"'{side}'" in problem.detail]
+    guilty = guilty or [side for side in sides if any(f"'{part}'" in problem.detail for part in side.split(":", 1))]
+    guilty = guilty or sides
+    if len(guilty) > _REPAIRS_SHOWN:
+        return {}
+    metric = request.args.get("metric")
+    kept = {side: [other for other in sides if other != side] for side in guilty}
     return {
-        side: url_for("dashboard.compare", base=others[0], candidate=others[1:], metric=request.args.get("metric"))
-        for position, side in enumerate(sides)
-        for others in ([*sides[:position], *sides[position + 1 :]],)
+        side: url_for("dashboard.compare", base=others[0], candidate=others[1:], metric=metric)
+        for side, others in kept.items()
     }

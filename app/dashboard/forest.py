@@ -10,7 +10,7 @@ from markupsafe import Markup
 from app.dashboard.charts import Axis
 
 #: The line of no difference reaches beyond its row, whose cell cuts it off: rows of any height make one line.
-_WIDTH, _HEIGHT, _MARGIN, _REACH = 260, 24, 8, 200
+_WIDTH, _HEIGHT, _MARGIN, _REACH = 260, 24, 16, 200
 
 
 @dataclass(frozen=True)
