@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from flask import render_template, request, url_for
 
 from app.representations.problems import ProblemDocument
@@ -48,8 +50,8 @@ def _without(problem: ProblemDocument) -> dict[str, str]:
     sides = [request.args.get("base", ""), *request.args.getlist("candidate")]
     if len(sides) < 3:
         return {}
-    guilty = [side for side in sides if f"'{side}'" in problem.detail]
-    guilty = guilty or [side for side in sides if any(f"'{part}'" in problem.detail for part in side.split(":", 1))]
+    guilty = [side for side in sides if _names(problem.detail, side)]
+    guilty = guilty or [side for side in sides if any(_names(problem.detail, part) for part in side.split(":", 1))]
     guilty = guilty or sides
     if len(guilty) > _REPAIRS_SHOWN:
         return {}
@@ -59,3 +61,8 @@ def _without(problem: ProblemDocument) -> dict[str, str]:
         side: url_for("dashboard.compare", base=others[0], candidate=others[1:], metric=metric)
         for side, others in kept.items()
     }
+
+
+def _names(text: str, name: str) -> bool:
+    """Whether the text holds the name as a whole: an id alone is not the member ID:NAME."""
+    return re.search(rf"(?<![\w:-]){re.escape(name)}(?![\w:-])", text) is not None
