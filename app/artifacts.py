@@ -22,6 +22,8 @@ from app.fault_points import reach
 
 #: What a full disk, a used-up quota and a limit on file sizes look like.
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+#: Of a process or machine that is short of something: a file that cannot be opened for it may well be whole.
+_SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 #: File systems that cannot reserve room say so in one of these ways.
 _CANNOT_RESERVE = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
 _CHUNK_BYTES = 1 << 20
@@ -113,6 +115,7 @@ class ArtifactStore:
 
         Raises:
             ArtifactDamagedError: it is missing, unreadable or different.
+            OSError: this process has too many files open, or too little memory, to find out.
         """
         path = self.path(key)
         try:
@@ -121,6 +124,8 @@ class ArtifactStore:
         except FileNotFoundError:
             raise ArtifactDamagedError(key, "the file is missing") from None
         except OSError as error:
+            if error.errno in _SHORT:
+                raise
             raise ArtifactDamagedError(key, f"the file cannot be read ({error.strerror})") from error
         if found != sha256:
             raise ArtifactDamagedError(key, f"sha256 is {found[:12]}…, recorded was {sha256[:12]}…")

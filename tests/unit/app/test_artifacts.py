@@ -193,3 +193,15 @@ def test_keys_that_lead_elsewhere_are_refused(store: ArtifactStore, key: str) ->
     for use in (store.path, store.delete, lambda key: store.put(key, b""), lambda key: store.verified(key, "0")):
         with pytest.raises(ValueError, match="relative path"):
             use(key)
+
+
+def test_f34_a_process_with_too_many_open_files_takes_no_file_to_be_damaged(store: ArtifactStore) -> None:
+    stored = store.put("a", b"whole")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            store.verified(stored.key, stored.sha256)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert store.verified(stored.key, stored.sha256)
