@@ -1,6 +1,17 @@
 """The views: each reads through queries or calls one service, and renders. Importing them fills the blueprint."""
 
 from app.dashboard.blueprint import blueprint
-from app.dashboard.views import checkpoints, compare, datasets, evaluations, launch, overview, paper, workers
+from app.dashboard.views import answers, checkpoints, compare, datasets, evaluations, launch, overview, paper, workers
 
-__all__ = ["blueprint", "checkpoints", "compare", "datasets", "evaluations", "launch", "overview", "paper", "workers"]
+__all__ = [
+    "answers",
+    "blueprint",
+    "checkpoints",
+    "compare",
+    "datasets",
+    "evaluations",
+    "launch",
+    "overview",
+    "paper",
+    "workers",
+]

@@ -12,9 +12,12 @@ from app.dashboard.paging import PAGE_SIZE, wanted
 from app.db.models import LIVE_STATUSES, EvaluationStatus
 from app.db.queries import datasets, parts
 from app.db.queries import evaluations as queries
+from app.errors import ArtifactDamagedError, OutcomesMissingError
+from app.representations.answers import AgreementDocument
 from app.representations.base import Page
 from app.representations.evaluations import EvaluationDocument
 from app.representations.parts import PartDocument
+from app.services import agreements
 from app.services import evaluations as service
 
 _PARTS_SHOWN = 20
@@ -58,6 +61,7 @@ def show_evaluation(evaluation_id: str) -> str:
         live=_is_live(evaluation),
         open_parts=open_parts,
         results=results.summarise(scores),
+        agreement=_agreement(evaluation),
         compare_members=[f"{evaluation_id}:{member.checkpoint}" for member in evaluation.checkpoints],
         protocol=protocols.describe([member.protocol for member in evaluation.checkpoints]),
         provenance=protocols.trace(evaluation.provenance),
@@ -94,6 +98,16 @@ def retry_evaluation(evaluation_id: str) -> ResponseReturnValue:
     service.retry(runtime().db, evaluation_id)
     flash("Queued again. Finished parts are kept; only what is missing runs.", "good")
     return _back(evaluation_id)
+
+
+def _agreement(evaluation: EvaluationDocument) -> AgreementDocument | None:
+    """How the members differ; nothing where there is one, or where how they answered cannot be read."""
+    if evaluation.status != "succeeded" or len(evaluation.checkpoints) < 2:
+        return None
+    try:
+        return agreements.agreement(runtime().db, runtime().artifacts, evaluation.id)
+    except (OutcomesMissingError, ArtifactDamagedError):
+        return None
 
 
 def _back(evaluation_id: str) -> ResponseReturnValue:
