@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from app.artifacts import ArtifactStore
 from app.db.session import Database
@@ -18,6 +18,9 @@ from app.services.subjects import Answers
 MAX_CELLS = 1000
 #: Pixels along a side at least, so that few classes have large cells.
 _MIN_SIDE = 1000
+
+#: From so many cells on a cell is too small to be seen by itself.
+_SPREAD_FROM = 400
 
 #: Hues that stand out from white and from black; how much is opaque tells the share.
 _RIGHT, _WRONG = (47, 128, 186), (214, 92, 30)
@@ -30,7 +33,8 @@ def picture(db: Database, artifacts: ArtifactStore, evaluation_id: str, *, name:
     """A PNG with a row for each true class and a column for each answered one.
 
     A cell's opacity is the square root of its share of the row's images, so that rare confusions show beside the
-    diagonal; empty cells are transparent. Right answers are blue, wrong ones orange.
+    diagonal; empty cells are transparent. Right answers are blue, wrong ones orange. From 400 classes
+    on a cell is drawn larger than it is, by one neighbour on each side for every 400.
 
     Raises:
         NotFoundError: no such evaluation or member.
@@ -49,11 +53,11 @@ def draw(ours: Answers) -> bytes:
     right = ~ours.outcomes.wrong()
     rows, columns = ours.outcomes.labels // together, ours.outcomes.predicted // together
     of_row = np.maximum(np.bincount(rows, minlength=cells), 1)[:, np.newaxis]
-    shades = _shades(_counts(rows[~right], columns[~right], cells) / of_row)
-    shades[shades > 0] += _SHADES
-    # Where neighbours share a cell, right answers hide wrong ones between them.
-    of_right = _shades(_counts(rows[right], columns[right], cells) / of_row)
-    shades = np.where(of_right, of_right, shades).astype(np.uint8)
+    wrong = _shades(_counts(rows[~right], columns[~right], cells) / of_row)
+    correct = _shades(_counts(rows[right], columns[right], cells) / of_row)
+    # Of a thousand classes a cell is a pixel, which nobody sees: it spreads over its neighbours, on the diagonal less.
+    wrong, correct = _spread(wrong, cells // _SPREAD_FROM), _spread(correct, (cells // _SPREAD_FROM) // 2)
+    shades = np.where(correct, correct, np.where(wrong, wrong + _SHADES, 0)).astype(np.uint8)
     scale = -(-_MIN_SIDE // cells)
     image = Image.fromarray(shades.repeat(scale, axis=0).repeat(scale, axis=1), mode="P")
     image.putpalette([channel for colour in _palette() for channel in colour])
@@ -71,6 +75,12 @@ def _shades(shares: NDArray[np.float64]) -> NDArray[np.int64]:
     """0 where there is nothing, else 1 to 127."""
     shades: NDArray[np.int64] = np.ceil(np.sqrt(shares) * _SHADES).astype(np.int64)
     return shades
+
+
+def _spread(shades: NDArray[np.int64], cells: int) -> NDArray[np.int64]:
+    """Each cell as its strongest neighbour at most `cells` away."""
+    image = Image.fromarray(shades.astype(np.uint8))
+    return np.asarray(image.filter(ImageFilter.MaxFilter(2 * cells + 1))).astype(np.int64)
 
 
 def _palette() -> list[tuple[int, int, int]]:

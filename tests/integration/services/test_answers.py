@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,6 +17,7 @@ from app.representations.answers import ClassesDocument
 from app.runtime import Runtime
 from app.services import agreements, answered_images, calibrations, class_answers, confusion_pictures, datasets
 from app.services.answered_images import ImageFilter
+from app.services.subjects import Answers
 from ensembles.agreement import disagreement, ensemble_effect, error_correlation
 from ensembles.calibration import expected_calibration_error, reliability_curve
 from ensembles.class_deltas import class_deltas
@@ -327,3 +330,24 @@ def test_an_index_is_parsed_once_and_many_large_ones_are_not_all_kept(
     assert len(datasets.load_index(history.runtime.artifacts, two).images) == 70
     assert kept.get(str(one.index_sha256)) is None
     assert datasets.load_index(history.runtime.artifacts, one) == first
+
+
+def test_a_confusion_of_a_thousand_classes_is_drawn_large_enough_to_be_seen_and_of_more_they_share_cells() -> None:
+    for classes, shape in ((900, (1800, 1800)), (2500, (1668, 1668))):
+        labels = np.array([100, 500], dtype=np.int32)
+        outcomes = outcomes_of(labels, classes, np.array([False, True]))
+        outcomes.predicted[1] = 700
+        index = DatasetIndex(
+            "image_folder",
+            tuple(f"c{i}" for i in range(classes)),
+            tuple(ImageRecord(f"{i}.png", int(label), "0" * 64, 9, 9, 9) for i, label in enumerate(labels)),
+        )
+        png = confusion_pictures.draw(Answers(index, np.arange(2, dtype=np.int32), index.ids, outcomes))
+        with Image.open(io.BytesIO(png)) as image:
+            assert image.size == shape
+            opaque = np.asarray(image.convert("RGBA"))[..., 3] > 0
+        pixel = shape[0] / min(classes, -(-classes // -(-classes // 1000)))
+        together = -(-classes // 1000)
+        assert opaque[int(500 // together * pixel), int(700 // together * pixel)]
+        assert opaque[int(100 // together * pixel), int(100 // together * pixel)]
+        assert 0 < opaque.sum() < 1000
