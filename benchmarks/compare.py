@@ -4,8 +4,9 @@
 
 Makes one file of posteriors an evaluation, reads them all once to warm the cache, then times for 2 evaluations and for
 all: each file read in blocks to outcomes, joined by image id, top-1 and top-5 error of each candidate compared with the
-first evaluation, and the families adjusted. What the service does beside it (database, HTTP) is not in it. The files
-(200 MB each at the default size) are deleted afterwards.
+first evaluation, and the families adjusted. That is the library alone; then the service, which has kept the outcomes
+and reads no posteriors (`benchmarks.compare_service`). The files (200 MB each at the default size) are deleted
+afterwards.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ import numpy as np
 from numpy.lib.format import write_array_header_1_0
 from numpy.typing import NDArray
 
+from benchmarks.compare_service import measure
 from ensembles.alignment import align
 from ensembles.outcomes import ImageOutcomes, score_images
-from ensembles.paired import PairedComparison, adjust_family, compare_paired, compare_values
+from ensembles.paired import PairedComparison, adjust_family, compare_errors, compare_values
 from ensembles.predictions import PosteriorPart, PosteriorParts
 from ensembles.wording import describe
 
@@ -51,6 +53,7 @@ def main() -> None:
             read_outcomes(file, labels)
         for count in sorted({2, len(files)}):
             time_comparison(files[:count], labels)
+    measure(arguments.folder)
 
 
 def time_comparison(files: Sequence[Path], labels: NDArray[np.int64]) -> None:
@@ -60,7 +63,7 @@ def time_comparison(files: Sequence[Path], labels: NDArray[np.int64]) -> None:
     outcomes = [read_outcomes(file, labels) for file in files]
     reading = watch.seconds()
     _, aligned = align(list(zip(ids, outcomes, strict=True)))
-    comparisons = compare_errors(aligned)
+    comparisons = compare_both_errors(aligned)
     print(f"  {len(files)} evaluations: {watch.seconds()}, of it {reading} reading posteriors")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"    peak resident memory of the process so far: {peak:.0f} MB")
@@ -83,16 +86,15 @@ class Stopwatch:
         return f"{wall:.2f} s ({processor:.2f} s of processor time)"
 
 
-def compare_errors(aligned: Sequence[ImageOutcomes]) -> list[PairedComparison]:
+def compare_both_errors(aligned: Sequence[ImageOutcomes]) -> list[PairedComparison]:
     """Top-1 and top-5 error of every candidate against the first, each metric one family."""
     return [
         comparison
         for k in (1, 5)
-        for comparison in adjust_family(
-            [
-                compare_paired(aligned[0].wrong(k), outcome.wrong(k), candidate=str(i), metric=f"top{k}_error")
-                for i, outcome in enumerate(aligned[1:], start=1)
-            ]
+        for comparison in compare_errors(
+            aligned[0].wrong(k),
+            {str(i): outcome.wrong(k) for i, outcome in enumerate(aligned[1:], start=1)},
+            metric=f"top{k}_error",
         )
     ]
 

@@ -32,10 +32,11 @@ def better_than(wrong: NDArray[np.bool_], confidence: float = 0.95) -> NDArray[n
     only_row_wrong = discordant_matrix(wrong)
     first, second = np.triu_indices(len(wrong), k=1)
     # Of hundreds of classifiers, most pairs share their counts with another.
+    counts = wrong.shape[1] + 1
     pairs, which = np.unique(
-        np.stack([only_row_wrong[first, second], only_row_wrong[second, first]]), axis=1, return_inverse=True
+        only_row_wrong[first, second] * counts + only_row_wrong[second, first], return_inverse=True
     )
-    p = holm(mcnemar_exact(*pairs)[which.reshape(-1)])
+    p = holm(mcnemar_exact(*np.divmod(pairs, counts))[which])
     different = np.zeros(only_row_wrong.shape, dtype=np.bool_)
     different[first, second] = different[second, first] = p <= 1 - confidence
     return different & (only_row_wrong < only_row_wrong.T)

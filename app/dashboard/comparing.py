@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from urllib.parse import urlencode
 
 from app.dashboard.forest import Forest
@@ -92,12 +93,12 @@ class Comparison:
         """The base, then the candidates."""
         return (self.base, *self.candidates)
 
-    @property
+    @cached_property
     def pairs(self) -> list[PairDocument]:
         """Of the candidates."""
         return [side.pair for side in self.candidates if side.pair is not None]
 
-    @property
+    @cached_property
     def n(self) -> int:
         """Images that all sides share."""
         return self.pairs[0].n

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from app.db.models import Checkpoint
@@ -66,7 +68,7 @@ def _one_or_all(values: Sequence[Any]) -> Any:
 
 
 def _protocol_title(side: Subject) -> str | None:
-    titles = {member.protocol_name or protocol_title(member.protocol) for member in side.members}
+    titles = {member.protocol_name or _title_of(canonical_json(member.protocol)) for member in side.members}
     return titles.pop() if len(titles) == 1 else None
 
 
@@ -86,3 +88,9 @@ def describe(side: Subject, images: int, left_out: int) -> ComparedDocument:
         left_out=left_out,
         configuration=_configuration(side),
     )
+
+
+@lru_cache(maxsize=1024)
+def _title_of(protocol: str) -> str:
+    """Hundreds of sides have few protocols between them."""
+    return protocol_title(json.loads(protocol))

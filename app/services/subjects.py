@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import select
-from sqlalchemy.orm import Session, joinedload, selectinload
+from sqlalchemy.orm import Session, defer, joinedload, selectinload
 
 from app.artifacts import ArtifactStore
 from app.db.models import Dataset, Evaluation, EvaluationMember, EvaluationOutcomes, EvaluationStatus
@@ -93,7 +93,12 @@ def find_all(session: Session, references: Sequence[str]) -> list[Subject]:
         OutcomesMissingError: an evaluation was fused by a release that kept no outcomes.
     """
     ids = {reference.partition(":")[0] for reference in references}
-    whole = (joinedload(Evaluation.dataset), selectinload(Evaluation.members).joinedload(EvaluationMember.checkpoint))
+    # Joined, the same data set and checkpoint would be read and decoded once an evaluation.
+    whole = (
+        selectinload(Evaluation.dataset),
+        selectinload(Evaluation.members).selectinload(EvaluationMember.checkpoint),
+        defer(Evaluation.provenance),
+    )
     found = session.scalars(select(Evaluation).where(Evaluation.id.in_(ids)).options(*whole))
     evaluations = {evaluation.id: evaluation for evaluation in found}
     kept = session.scalars(select(EvaluationOutcomes).where(EvaluationOutcomes.evaluation_id.in_(ids)))
