@@ -440,6 +440,88 @@ class Gate(Base):
     created_at: Mapped[dt.datetime] = mapped_column(default=utc_now, index=True)
 
 
+class Role(StrEnum):
+    """Of a person; each may do what the one before may, and more."""
+
+    VIEWER = "viewer"
+    RUNNER = "runner"
+    ADMIN = "admin"
+
+
+class Scope(StrEnum):
+    """Of an API token; each allows what the one before allows, and more."""
+
+    READ = "read"
+    RUN = "run"
+    ADMIN = "admin"
+
+
+class User(Base):
+    """A person who logs in."""
+
+    __tablename__ = "users"
+    __table_args__ = (_one_of("role", Role),)
+
+    id: Mapped[Id]
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    role: Mapped[str] = mapped_column(String(16))
+    # argon2id, with its parameters and salt in it.
+    password_hash: Mapped[str]
+    disabled: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[dt.datetime] = mapped_column(default=utc_now)
+    last_login_at: Mapped[dt.datetime | None]
+
+
+class UserSession(Base):
+    """One login in one browser. Whoever has the secret is the user, so only its hash is kept."""
+
+    __tablename__ = "user_sessions"
+
+    id: Mapped[Id]
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
+    secret_sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[dt.datetime]
+    last_seen: Mapped[dt.datetime]
+
+
+class ApiToken(Base):
+    """A program's credential, `sv_<id>_<secret>`; it may never do more than its owner."""
+
+    __tablename__ = "api_tokens"
+    __table_args__ = (_one_of("scope", Scope),)
+
+    id: Mapped[str] = mapped_column(String(8), primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
+    name: Mapped[str] = mapped_column(String(64))
+    scope: Mapped[str] = mapped_column(String(16))
+    secret_sha256: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[dt.datetime]
+    expires_at: Mapped[dt.datetime]
+    last_used_at: Mapped[dt.datetime | None]
+    revoked_at: Mapped[dt.datetime | None]
+
+
+class SetupLink(Base):
+    """A way in for the first administrator, good once and while there is no user."""
+
+    __tablename__ = "setup_links"
+
+    id: Mapped[Id]
+    secret_sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    expires_at: Mapped[dt.datetime]
+
+
+class RateWindow(Base):
+    """How often something was tried since the window began."""
+
+    __tablename__ = "rate_windows"
+
+    # SHA-256 of what is limited: an address with a name, a token.
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    started_at: Mapped[dt.datetime] = mapped_column(index=True)
+    tries: Mapped[int]
+
+
 class Event(Base):
     """Append-only history: who did what to which evaluation, part or item."""
 
