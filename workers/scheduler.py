@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from app.errors import ServiceError
 from app.messaging import QUEUES, BrokerUnavailableError, Doorbell
 from app.runtime import Runtime
-from app.services import collection, evaluations, recovery
+from app.services import collection, recovery
 from workers.logs import get_logger
 
 log = get_logger(__name__)
@@ -87,7 +87,6 @@ def run_scheduler(runtime: Runtime, stopping: threading.Event) -> None:
                 if time.monotonic() >= next_sweep:
                     _sweep(runtime)
                     next_sweep = time.monotonic() + SWEEP_SECONDS
-                evaluations.advance_ready(runtime.db)
                 claimable = recovery.claimable(runtime.db)
                 idle = recovery.idle_workers(runtime.db) if any(claimable.values()) else {}
                 dispatcher.dispatch(claimable, idle, time.monotonic())
