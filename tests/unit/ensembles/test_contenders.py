@@ -120,6 +120,17 @@ def test_what_float64_sums_lose_decides_in_whatever_order():
         assert table.wrong([1, 1, 1], rule="geometric").tolist() == [False]
 
 
+def test_sums_that_float64_rounds_past_zero_are_right_in_whatever_order():
+    # The other leads by 2^-63. In the order 1, a, -1, b float64 finds that the label does.
+    a = 2.0**-40 + 2.0**-60
+    for order in permutations([(0, 1), (0, a), (1, 0), (a - 2.0**-63, 0)]):
+        members = [np.array([pair], np.float32) for pair in order]
+        table = find_contenders(members, np.array([0]))
+        assert table.wrong([1, 1, 1, 1]).all()
+        assert subset_error_counts(table)[15] == 1
+        assert not find_contenders(members, np.array([1])).wrong([1, 1, 1, 1]).any()
+
+
 def test_images_that_nothing_can_change_are_not_kept():
     sure = np.array([[0.9, 0.05, 0.05], [0.1, 0.8, 0.1], [0.2, 0.3, 0.5]], np.float32)
     other = np.array([[0.8, 0.1, 0.1], [0.3, 0.6, 0.1], [0.1, 0.5, 0.4]], np.float32)
