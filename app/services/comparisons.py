@@ -77,7 +77,8 @@ def compare(
         artifacts: hold the outcomes.
         base: the id of an evaluation, which stands for its ensemble or its only member; or `ID:NAME`, one member.
         candidates: likewise, 1 to `MAX_CANDIDATES`.
-        metrics: at least one of `COMPARED_METRICS`; those that are no error are resampled, at most `MAX_RESAMPLED` numbers each.
+        metrics: at least one of `COMPARED_METRICS`; those that are no error are resampled, at most `MAX_RESAMPLED`
+            numbers each.
 
     Raises:
         InvalidRequestError: the same side twice, no shared image, an image whose true class is not the same everywhere,

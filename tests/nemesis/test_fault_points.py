@@ -133,7 +133,7 @@ def assert_nothing_is_lost(template: Template, folder: Path, fault: str, *, may_
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["raise", "exit"])
-def test_a_failure_at_any_call_of_any_point_loses_nothing_and_does_nothing_twice(
+def test_f09_a_failure_at_any_call_of_any_point_loses_nothing_and_does_nothing_twice(
     kind: str, template: Template, tmp_path: Path
 ) -> None:
     def every_call(point: str) -> int:

@@ -25,7 +25,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
 @pytest.mark.parametrize(
     ("stack", "faults"), [("sqlite", 17), pytest.param("services", 21, marks=[pytest.mark.services, needs_servers])]
 )
-def test_nothing_is_lost_or_done_twice_whatever_is_killed_frozen_or_damaged(
+def test_f10_f16_nothing_is_lost_or_done_twice_whatever_is_killed_frozen_or_damaged(
     stack: str, faults: int, filled: Deployment, tmp_path: Path
 ) -> None:
     outcome = run(filled, tmp_path, stack=stack, faults=faults, seed=1)
