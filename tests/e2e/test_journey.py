@@ -67,7 +67,7 @@ def test_from_files_to_the_error_of_an_ensemble(chromium: Browser, laboratory: L
         )
 
         with page.expect_download() as download:
-            page.get_by_role("link", name="CSV").click()
+            page.get_by_role("link", name="CSV").first.click()
         download.value.save_as(tmp_path / "scores.csv")
         with (tmp_path / "scores.csv").open(newline="") as file:
             rows = list(csv.DictReader(file))
