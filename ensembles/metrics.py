@@ -110,8 +110,9 @@ def brier_score(probs: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any
 
 def sums_of_squares(probs: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """The sum of squares of each row of (N, K), taken in float64; NaN or infinite where any of its numbers is."""
-    exact = probs.astype(np.float64, copy=False)
-    squares: NDArray[np.float64] = np.vecdot(exact, exact)
+    # Neither BLAS nor the order in memory may decide about the last bit: equal rows must have equal sums everywhere.
+    exact = np.ascontiguousarray(probs, dtype=np.float64)
+    squares: NDArray[np.float64] = np.multiply(exact, exact).sum(axis=1)
     return squares
 
 
