@@ -131,6 +131,18 @@ class ArtifactStore:
             raise ArtifactDamagedError(key, f"sha256 is {found[:12]}…, recorded was {sha256[:12]}…")
         return path
 
+    def version(self, key: str, sha256: str) -> str:
+        """What changes when somebody puts another file there, or writes into it, short of reading it.
+
+        Raises:
+            ArtifactDamagedError: it is missing or cannot be looked at.
+        """
+        try:
+            found = self.path(key).stat()
+        except OSError as error:
+            raise ArtifactDamagedError(key, f"the file cannot be found ({error.strerror})") from error
+        return f"{sha256}:{found.st_dev}:{found.st_ino}:{found.st_size}:{found.st_mtime_ns}"
+
     def delete(self, key: str) -> None:
         """Remove a file; one that is gone already is no error."""
         self.path(key).unlink(missing_ok=True)

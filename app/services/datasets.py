@@ -92,9 +92,9 @@ def complete_registration(db: Database, lease: ItemLease, artifacts: ArtifactSto
 
 
 class KeptIndexes:
-    """Indexes that were read last, by content: parsing one of 50,000 images takes half a second, pages need it often.
+    """Indexes that were read last, by version of their file: parsing one of 50,000 images takes half a second.
 
-    An index never changes, so one that was verified when it was read stays right.
+    A file that was verified when it was read stays right while it is the same file, unchanged.
     """
 
     def __init__(self, max_images: int) -> None:
@@ -102,18 +102,18 @@ class KeptIndexes:
         self._known: OrderedDict[str, DatasetIndex] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, sha256: str) -> DatasetIndex | None:
-        """The index whose stored file has this checksum, if it is kept."""
+    def get(self, version: str) -> DatasetIndex | None:
+        """The index of this version of a stored file, if it is kept."""
         with self._lock:
-            if sha256 in self._known:
-                self._known.move_to_end(sha256)
-            return self._known.get(sha256)
+            if version in self._known:
+                self._known.move_to_end(version)
+            return self._known.get(version)
 
-    def keep(self, sha256: str, index: DatasetIndex) -> None:
+    def keep(self, version: str, index: DatasetIndex) -> None:
         """Of those that were not used longest, as many are forgotten as are too many; the newest stays."""
         with self._lock:
-            self._known[sha256] = index
-            self._known.move_to_end(sha256)
+            self._known[version] = index
+            self._known.move_to_end(version)
             while len(self._known) > 1 and sum(len(one.images) for one in self._known.values()) > self.max_images:
                 self._known.popitem(last=False)
 
@@ -130,11 +130,12 @@ def load_index(artifacts: ArtifactStore, dataset: Dataset) -> DatasetIndex:
     """
     if dataset.index_key is None or dataset.index_sha256 is None:
         raise ValueError(f"data set {dataset.name!r} is {dataset.state} and has no index")
-    index = _indexes.get(dataset.index_sha256)
+    version = artifacts.version(dataset.index_key, dataset.index_sha256)
+    index = _indexes.get(version)
     if index is None:
         stored = artifacts.verified(dataset.index_key, dataset.index_sha256)
         index = DatasetIndex.from_json(stored.read_bytes())
-        _indexes.keep(dataset.index_sha256, index)
+        _indexes.keep(version, index)
     return index
 
 

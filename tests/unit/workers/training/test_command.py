@@ -83,13 +83,19 @@ def undisturbed(many: Path, validation: Path, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.mark.slow
+def _hear_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
 def test_the_same_command_goes_on_to_the_same_bytes(
     ending: signal.Signals, many: Path, validation: Path, undisturbed: bytes, tmp_path: Path
 ) -> None:
     output = tmp_path / "net.safetensors"
     arguments = command(many, validation, output)
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    # What a shell starts in the background ignores Ctrl-C, and so would all that it starts.
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(arguments, **pipes, text=True, preexec_fn=_hear_ctrl_c) as process:  # noqa: PLW1509 - no threads here
         assert process.stdout is not None
         for line in process.stdout:
             if line.split()[0] == "3/12":
