@@ -1,17 +1,69 @@
-"""What the sides of a comparison are: how each was configured, and where their protocols differ."""
+"""What the sides of a comparison are: what is compared of each, how it was configured, and where they differ."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from app.db.models import Checkpoint
-from app.representations.comparisons import ComparedDocument
-from app.services.subjects import Subject
+from app.errors import InvalidRequestError
+from app.representations.comparisons import ComparedDocument, ComparedMetric
+from app.services.subjects import Answers, Subject
+from ensembles.alignment import SharedImages
+from ensembles.calibration import calibration_gaps
 from ensembles.canonical import canonical_json, digest
+from ensembles.errors import Problem
+from ensembles.outcomes import ImageOutcomes
 from ensembles.protocol_titles import protocol_title
+
+ECE_BINS: Final = 15
+
+#: What each metric takes from the outcomes of n images: (n,), or (n, columns) whose means make the score.
+IMAGE_VALUES: Final[Mapping[ComparedMetric, Callable[[ImageOutcomes], NDArray[Any]]]] = {
+    "top1_error": lambda outcomes: outcomes.wrong(1),
+    "top5_error": lambda outcomes: outcomes.wrong(5),
+    "nll": ImageOutcomes.negative_log_likelihoods,
+    "brier": lambda outcomes: outcomes.brier_scores,
+    "ece": lambda outcomes: calibration_gaps(outcomes.confidences, ~outcomes.wrong(1), ECE_BINS),
+}
+
+
+class CommonClasses:
+    """Numbers of classes that mean the same on every side, however each data set numbers them."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def labels(self, answers: Answers) -> NDArray[np.int32]:
+        """The true classes of the side's n images, (n,)."""
+        numbers = [self._numbers.setdefault(name, len(self._numbers)) for name in answers.index.classes]
+        return np.array(numbers, dtype=np.int32)[answers.outcomes.labels]
+
+
+def check_same_truth(references: Sequence[str], labels: Sequence[NDArray[np.int32]], shared: SharedImages) -> None:
+    """Answers to different questions cannot be compared.
+
+    Args:
+        references: of the sides, the base first.
+        labels: of each side's images, from one `CommonClasses`.
+        shared: where the images lie that all sides scored.
+
+    Raises:
+        InvalidRequestError: an image whose true class is not the same everywhere.
+    """
+    expected = labels[0][shared.positions[0]]
+    for reference, own, positions in zip(references, labels, shared.positions, strict=True):
+        differing = np.flatnonzero(own[positions] != expected)
+        if len(differing):
+            rule = "of each shared image the true class that it has in the base's data set"
+            image = shared.ids[int(differing[0])]
+            value = f"{reference} with another for {len(differing)} images, such as {image}"
+            raise InvalidRequestError([Problem("candidate", rule, value)])
 
 
 def protocol_differences(base: Subject, candidate: Subject) -> tuple[str, ...]:

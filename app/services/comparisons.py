@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +22,12 @@ from app.representations.comparisons import (
     comparison_links,
 )
 from app.services import compared_sides, subjects
+from app.services.compared_sides import ECE_BINS, IMAGE_VALUES, CommonClasses
 from app.services.outcomes import FILE_DTYPE
 from app.services.subjects import Subject
-from ensembles.alignment import SharedImages, shared_images
-from ensembles.calibration import calibration_gaps, gap_score
+from ensembles.alignment import shared_images
+from ensembles.calibration import gap_score
 from ensembles.errors import Problem
-from ensembles.outcomes import ImageOutcomes
 from ensembles.paired import PairedComparison, adjust_family, compare_errors, compare_values
 from ensembles.ranking import better_than, rank_ranges
 from ensembles.wording import describe
@@ -39,17 +39,6 @@ MAX_CANDIDATES = 500
 
 #: Numbers of single images, over all sides, that one metric may have resampled: 134 MB.
 MAX_RESAMPLED = 1 << 24
-
-_ECE_BINS: Final = 15
-
-#: What each metric takes from the outcomes of n images: (n,), or (n, columns) whose means make the score.
-_VALUES: Final[Mapping[ComparedMetric, Callable[[ImageOutcomes], NDArray[Any]]]] = {
-    "top1_error": lambda outcomes: outcomes.wrong(1),
-    "top5_error": lambda outcomes: outcomes.wrong(5),
-    "nll": ImageOutcomes.negative_log_likelihoods,
-    "brier": lambda outcomes: outcomes.brier_scores,
-    "ece": lambda outcomes: calibration_gaps(outcomes.confidences, ~outcomes.wrong(1), _ECE_BINS),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +88,7 @@ def compare(
     shared = shared_images([one.ids for one in answers])
     if not shared.ids:
         raise InvalidRequestError([Problem("candidate", "images that all sides have scored", "none")])
-    _check_labels(sides, answers, shared)
+    compared_sides.check_same_truth([side.reference for side in sides], [one.labels for one in answers], shared)
     differing = [compared_sides.protocol_differences(sides[0], side) for side in sides[1:]]
     families: list[tuple[PairedComparison, ...]] = []
     ranks: list[RankDocument] = []
@@ -152,7 +141,7 @@ def _check_effort(sides: Sequence[Subject], metrics: Sequence[ComparedMetric]) -
     images = sum(side.stored.size_bytes // FILE_DTYPE.itemsize for side in sides)
     problems = []
     for metric in metrics:
-        numbers = images * (_ECE_BINS if metric == "ece" else 1)
+        numbers = images * (ECE_BINS if metric == "ece" else 1)
         if metric not in ERROR_METRICS and numbers > MAX_RESAMPLED:
             rule = f"for {metric}, at most {MAX_RESAMPLED:,} numbers of single images over all sides"
             problems.append(Problem("metric", f"{rule} (fewer candidates)", numbers))
@@ -162,25 +151,11 @@ def _check_effort(sides: Sequence[Subject], metrics: Sequence[ComparedMetric]) -
 
 def _judge(artifacts: ArtifactStore, sides: Sequence[Subject], metrics: Sequence[ComparedMetric]) -> list[_Judged]:
     """The few numbers of each side that a comparison needs."""
-    numbers: dict[str, int] = {}
-    judged = []
-    for one in subjects.iterate_answers(artifacts, sides):
-        classes = [numbers.setdefault(name, len(numbers)) for name in one.index.classes]
-        values = {metric: _VALUES[metric](one.outcomes) for metric in metrics}
-        judged.append(_Judged(one.ids, np.array(classes, dtype=np.int32)[one.outcomes.labels], values))
-    return judged
-
-
-def _check_labels(sides: Sequence[Subject], answers: Sequence[_Judged], shared: SharedImages) -> None:
-    """Answers to different questions cannot be compared."""
-    expected = answers[0].labels[shared.positions[0]]
-    for side, one, positions in zip(sides, answers, shared.positions, strict=True):
-        differing = np.flatnonzero(one.labels[positions] != expected)
-        if len(differing):
-            rule = "of each shared image the true class that it has in the base's data set"
-            image = shared.ids[int(differing[0])]
-            value = f"{side.reference} with another for {len(differing)} images, such as {image}"
-            raise InvalidRequestError([Problem("candidate", rule, value)])
+    classes = CommonClasses()
+    return [
+        _Judged(one.ids, classes.labels(one), {metric: IMAGE_VALUES[metric](one.outcomes) for metric in metrics})
+        for one in subjects.iterate_answers(artifacts, sides)
+    ]
 
 
 def _family(

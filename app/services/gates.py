@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -17,16 +17,14 @@ from app.db.models import Baseline, Gate
 from app.db.session import Database
 from app.db.statements import changed, insert_new
 from app.errors import InvalidRequestError, NotFoundError
+from app.representations.comparisons import ComparedMetric
 from app.representations.gates import GateRequest
 from app.services import events, subjects
-from app.services.compared_sides import protocol_differences
+from app.services.compared_sides import IMAGE_VALUES, CommonClasses, check_same_truth, protocol_differences
 from app.services.subjects import Answers, Subject
 from ensembles.alignment import shared_images
 from ensembles.errors import Problem
-from ensembles.gates import GateResult, GateRule, judge_errors, judge_values
-from ensembles.outcomes import ImageOutcomes
-
-_K = {"top1_error": 1, "top5_error": 5}
+from ensembles.gates import GateRule, judge_errors, judge_values
 
 
 def judge(db: Database, artifacts: ArtifactStore, request: GateRequest) -> str:
@@ -44,9 +42,9 @@ def judge(db: Database, artifacts: ArtifactStore, request: GateRequest) -> str:
         base, candidate = (subjects.find(session, reference) for reference in references)
     if base.key == candidate.key:
         raise InvalidRequestError([Problem("candidate", "another than the baseline", request.candidate, "duplicate")])
-    of_base, of_candidate, n_total = _shared_outcomes(artifacts, base, candidate, request.classes)
+    values = _shared_values(artifacts, (base, candidate), request.metric, request.classes)
     rule = GateRule(request.metric, request.margin, request.alpha)
-    result, values = _judged(of_base, of_candidate, rule)
+    result = (judge_values if request.metric == "nll" else judge_errors)(values.base, values.candidate, rule)
     gate_id = new_id()
     row = {
         "id": gate_id,
@@ -60,10 +58,10 @@ def judge(db: Database, artifacts: ArtifactStore, request: GateRequest) -> str:
             **{name: value for name, value in asdict(result).items() if name not in ("rule", "n", "verdict")},
             **asdict(rule),
             "classes": request.classes,
-            "baseline_value": values[0],
-            "candidate_value": values[1],
+            "baseline_value": float(values.base.mean()),
+            "candidate_value": float(values.candidate.mean()),
             "n_used": result.n,
-            "n_total": n_total,
+            "n_total": values.n_total,
             "sequential": False,
             "protocols_differ": list(protocol_differences(base, candidate)),
         },
@@ -114,40 +112,40 @@ def _resolve(session: Session, reference: str) -> str:
     return reference if named is None else named
 
 
-def _shared_outcomes(
-    artifacts: ArtifactStore, base: Subject, candidate: Subject, classes: list[str] | None
-) -> tuple[ImageOutcomes, ImageOutcomes, int]:
-    """Outcomes of the images that both scored, of the classes asked for; and how many both scored of all classes."""
-    left, right = subjects.read_answers(artifacts, (base, candidate))
-    shared = shared_images([left.ids, right.ids])
-    # Not `align`: data sets may number the same classes otherwise, so labels are compared by their names.
-    of_base, of_candidate = (one.outcomes.take(rows) for one, rows in zip((left, right), shared.positions, strict=True))
+@dataclass(frozen=True, eq=False)
+class _Values:
+    """The metric's values of the images that are judged, (n_used,) each; both sides scored `n_total`."""
+
+    base: NDArray[Any]
+    candidate: NDArray[Any]
+    n_total: int
+
+
+def _shared_values(
+    artifacts: ArtifactStore, sides: tuple[Subject, Subject], metric: ComparedMetric, classes: list[str] | None
+) -> _Values:
+    answers = subjects.read_answers(artifacts, sides)
+    shared = shared_images([one.ids for one in answers])
     if not shared.ids:
         raise InvalidRequestError([Problem("candidate", "images that the baseline has scored too", "none")])
-    names = [_class_names(one, outcomes) for one, outcomes in ((left, of_base), (right, of_candidate))]
-    differing = np.flatnonzero(names[0] != names[1])
-    if len(differing):
-        rule = "of each shared image the true class that it has in the baseline's data set"
-        value = f"another for {len(differing)} images, such as {shared.ids[int(differing[0])]}"
-        raise InvalidRequestError([Problem("candidate", rule, value)])
+    common = CommonClasses()
+    check_same_truth([side.reference for side in sides], [common.labels(one) for one in answers], shared)
+    kept = _of_classes(answers[0], shared.positions[0], classes)
+    base, candidate = (
+        IMAGE_VALUES[metric](one.outcomes)[rows][kept] for one, rows in zip(answers, shared.positions, strict=True)
+    )
+    return _Values(base, candidate, len(shared.ids))
+
+
+def _of_classes(base: Answers, rows: NDArray[np.int64], classes: list[str] | None) -> NDArray[np.bool_]:
+    """Which of the shared images are of the classes asked for; all, where none is named."""
     if classes is None:
-        return of_base, of_candidate, len(shared.ids)
-    unknown = sorted(set(classes) - set(left.index.classes))
+        return np.ones(len(rows), dtype=np.bool_)
+    unknown = sorted(set(classes) - set(base.index.classes))
     if unknown:
         raise InvalidRequestError([Problem("classes", "names of classes of the baseline's data set", unknown)])
-    kept = np.isin(names[0], classes)
+    wanted = [base.index.classes.index(name) for name in classes]
+    kept = np.isin(base.outcomes.labels[rows], wanted)
     if not kept.any():
         raise InvalidRequestError([Problem("classes", "classes with images that both sides scored", classes)])
-    return of_base.take(kept), of_candidate.take(kept), len(shared.ids)
-
-
-def _class_names(answers: Answers, outcomes: ImageOutcomes) -> NDArray[np.str_]:
-    return np.array(answers.index.classes)[outcomes.labels]
-
-
-def _judged(base: ImageOutcomes, candidate: ImageOutcomes, rule: GateRule) -> tuple[GateResult, tuple[float, float]]:
-    if rule.metric == "nll":
-        values = base.negative_log_likelihoods(), candidate.negative_log_likelihoods()
-        return judge_values(*values, rule), (float(values[0].mean()), float(values[1].mean()))
-    wrong = base.wrong(_K[rule.metric]), candidate.wrong(_K[rule.metric])
-    return judge_errors(*wrong, rule), (float(wrong[0].mean()), float(wrong[1].mean()))
+    return kept
