@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,9 @@ AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 
 #: Findings of this weight fail a test.
 GRAVE = ("serious", "critical")
+
+#: A folder that pictures of pages are kept in, for people to look at.
+SCREENSHOTS = os.environ.get("SOFTVOTE_TEST_SCREENSHOTS")
 
 DESKTOP, PHONE = (1440, 900), (390, 844)
 
@@ -97,6 +101,28 @@ class Visit:
             if finding["impact"] in GRAVE
             for node in finding["nodes"]
         ]
+
+    def faults(self, name: str, *, axe: bool = True, expected: str = "nothing of this kind") -> list[str]:
+        """What is wrong with the page as it stands; with SOFTVOTE_TEST_SCREENSHOTS a picture is kept, to be looked at.
+
+        Args:
+            name: of the picture; size and theme are added.
+            axe: whether axe-core is asked.
+            expected: complaints that hold these words are none, as of a page that is refused on purpose.
+        """
+        found = [line for line in self.complaints if expected not in line]
+        self.complaints.clear()
+        if axe:
+            found += self.grave_findings()
+        if self.too_wide() > 0:
+            found.append(f"{self.too_wide()} px wider than the window")
+        if SCREENSHOTS:
+            Path(SCREENSHOTS).mkdir(parents=True, exist_ok=True)
+            dark = self.page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+            width = self.page.viewport_size["width"] if self.page.viewport_size else 0
+            picture = f"{name}-{width}-{'dark' if dark else 'light'}.png"
+            self.page.screenshot(path=Path(SCREENSHOTS) / picture, full_page=True)
+        return found
 
     def too_wide(self) -> int:
         """Pixels by which the page is wider than its window."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,8 +16,6 @@ from tests.history import History
 from tests.integration.harness import deployment
 
 pytestmark = pytest.mark.browser
-
-SCREENSHOTS = os.environ.get("SOFTVOTE_TEST_SCREENSHOTS")
 
 PAGES = {
     "evaluation-members": "/evaluations/{pair}",
@@ -77,15 +74,9 @@ def test_the_pages_are_clean_at_both_widths_and_in_both_themes(
             page = visit.open(path.format(**answered.ids))
             if page.locator("summary", has_text="Likeliest five").count():
                 page.get_by_text("Likeliest five").first.click()
-            found = [*visit.complaints, *visit.grave_findings()]
-            visit.complaints.clear()
-            if visit.too_wide() > 0:
-                found.append(f"{visit.too_wide()} px wider than the window")
+            found = visit.faults(name)
             if found:
                 faults[name] = found
-            if SCREENSHOTS:
-                Path(SCREENSHOTS).mkdir(parents=True, exist_ok=True)
-                page.screenshot(path=Path(SCREENSHOTS) / f"{name}-{size[0]}-{theme}.png", full_page=True)
         assert faults == {}
         assert visit.strangers() == set()
 

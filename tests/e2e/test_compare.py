@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -17,8 +15,6 @@ from tests.e2e.conftest import narrow_vgg
 from tests.history import History
 
 pytestmark = pytest.mark.browser
-
-SCREENSHOTS = os.environ.get("SOFTVOTE_TEST_SCREENSHOTS")
 
 PAGES = {
     "compare-two": "/compare?base={pair}&candidate={alone}",
@@ -66,18 +62,11 @@ def test_comparisons_are_clean_at_both_widths_and_in_both_themes(
     faults = {}
     with visiting(chromium, address, size=size, theme=theme) as visit:
         for name, path in PAGES.items():
-            page = visit.open(path.format(**ids))
+            visit.open(path.format(**ids))
             # A refused page is one: the browser says so on its console.
-            found = [line for line in visit.complaints if name != "compare-refused" or "404" not in line]
-            visit.complaints.clear()
-            found += visit.grave_findings()
-            if visit.too_wide() > 0:
-                found.append(f"{visit.too_wide()} px wider than the window")
+            found = visit.faults(name, expected="404") if name == "compare-refused" else visit.faults(name)
             if found:
                 faults[name] = found
-            if SCREENSHOTS:
-                Path(SCREENSHOTS).mkdir(parents=True, exist_ok=True)
-                page.screenshot(path=Path(SCREENSHOTS) / f"{name}-{size[0]}-{theme}.png", full_page=True)
         assert faults == {}
         assert visit.strangers() == set()
 

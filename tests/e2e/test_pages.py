@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,8 +17,6 @@ from tests.history import History
 pytestmark = pytest.mark.browser
 
 #: A folder for pictures of every page, for a person to look at.
-SCREENSHOTS = os.environ.get("SOFTVOTE_TEST_SCREENSHOTS")
-
 LAUNCH = "/evaluations/new?dataset=digits&checkpoint=digits-d&checkpoint=digits-e&protocol=custom"
 
 PAGES = {
@@ -96,18 +93,11 @@ def test_every_page_is_clean_at_both_widths_and_in_both_themes(
     faults = {}
     with visiting(chromium, address, size=size, theme=theme) as visit:
         for name, path in PAGES.items():
-            page = visit.open(path.format(**ids))
-            found = [*visit.complaints]
-            if (size, theme) != (PHONE, "dark"):  # neither its layout nor its colours are new
-                found += visit.grave_findings()
-            visit.complaints.clear()
-            if visit.too_wide() > 0:
-                found.append(f"{visit.too_wide()} px wider than the window")
+            visit.open(path.format(**ids))
+            # Of dark pages on a phone neither the layout nor the colours are new.
+            found = visit.faults(name, axe=(size, theme) != (PHONE, "dark"))
             if found:
                 faults[name] = found
-            if SCREENSHOTS:
-                Path(SCREENSHOTS).mkdir(parents=True, exist_ok=True)
-                page.screenshot(path=Path(SCREENSHOTS) / f"{name}-{size[0]}-{theme}.png", full_page=True)
         assert faults == {}
         assert visit.strangers() == set()
 

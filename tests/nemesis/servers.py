@@ -42,8 +42,8 @@ def missing_programs() -> list[str]:
 class RedisServer:
     """A Redis that keeps nothing on disk: killed, it comes back empty."""
 
-    def __init__(self) -> None:
-        self._port = free_port()
+    def __init__(self, *options: str) -> None:
+        self._port, self._options = free_port(), options
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"redis://127.0.0.1:{self._port}/0"
         self.client = redis.Redis.from_url(self.url, socket_timeout=3, socket_connect_timeout=1)
@@ -51,7 +51,10 @@ class RedisServer:
     def start(self) -> None:
         options = ["--port", str(self._port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         self._process = subprocess.Popen(
-            ["redis-server", *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            ["redis-server", *options, *self._options],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         _wait_for(self._answers, "Redis")
 

@@ -58,14 +58,14 @@ def kill_child(made: Deployment, name: str) -> None:
 
 
 @pytest.mark.slow
-def test_work_goes_on_within_ten_seconds_of_a_killed_pool_child(made: Deployment) -> None:
+def test_f01_work_goes_on_within_ten_seconds_of_a_killed_pool_child(made: Deployment) -> None:
     seconds = seconds_to_recover(made, lambda name: kill_child(made, name))
     print(f"recovery after kill -9 of a pool child: {seconds:.1f} s")
     assert seconds <= 10
 
 
 @pytest.mark.slow
-def test_work_goes_on_within_ten_seconds_of_a_killed_worker(made: Deployment) -> None:
+def test_f02_work_goes_on_within_ten_seconds_of_a_killed_worker(made: Deployment) -> None:
     seconds = seconds_to_recover(made, made.kill)
     print(f"recovery after kill -9 of a worker and its child: {seconds:.1f} s")
     assert seconds <= 10
@@ -73,7 +73,7 @@ def test_work_goes_on_within_ten_seconds_of_a_killed_worker(made: Deployment) ->
 
 @pytest.mark.slow
 @pytest.mark.services  # for its 35 seconds, not for a server
-def test_work_goes_on_within_thirty_five_seconds_of_a_lost_host(made: Deployment) -> None:
+def test_f02_work_goes_on_within_thirty_five_seconds_of_a_lost_host(made: Deployment) -> None:
     """Nobody can look for the process of another host; its row is made to say that this one was on such."""
     with made.runtime.db.write() as session:
         session.execute(update(Worker).values(host="elsewhere", boot_id="another"))
