@@ -131,6 +131,12 @@ class History:
         predictions.fail_parts(self.runtime.db, leased.parts, code, message, retryable=False)
         evaluations.advance_ready(self.runtime.db)
 
+    def back_off(self, code: str, message: str) -> None:
+        """The next slice ends in an error and waits for its next try."""
+        leased = predictions.lease_slice(self.runtime.db, WORKER_ID, macs_per_second=self.macs_per_second)
+        assert leased is not None
+        predictions.fail_parts(self.runtime.db, leased.parts, code, message, retryable=True)
+
     def finish(
         self,
         evaluation_id: str,

@@ -1,5 +1,5 @@
-from app.services import evaluations, predictions
-from tests.history import WORKER_ID, History
+from app.services import evaluations
+from tests.history import History
 from tests.unit.app.dashboard.conftest import Browser
 
 
@@ -46,10 +46,7 @@ def test_what_was_handed_out_is_shown_with_who_has_it(browser: Browser, digits: 
     key = queued(digits)
     digits.macs_per_second = 1e9
     assert "Handed out" not in browser.open(f"/evaluations/{key}/live")
-    db = digits.runtime.db
-    leased = predictions.lease_slice(db, WORKER_ID, digits.macs_per_second)
-    assert leased is not None
-    predictions.fail_parts(db, leased.parts[:1], "io_error", "the disk hiccuped", retryable=True)
+    digits.back_off("io_error", "the disk hiccuped")
     html = browser.open(f"/evaluations/{key}/live")
     assert "Handed out and not done" in html
     assert "status-pending" in html
