@@ -64,10 +64,7 @@ def confusion_counts(
     Raises:
         SpecError: an argument breaks its rule.
     """
-    check_classes(labels, classes)
-    check_classes(predicted, classes, "predicted")
-    if labels.shape != predicted.shape:
-        raise SpecError([Problem("predicted", "one a label", (predicted.shape, labels.shape))])
+    _check_answers(labels, predicted, classes)
     cells = labels.astype(np.int64) * classes + predicted
     return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
 
@@ -98,10 +95,7 @@ def confused_pairs(
     Raises:
         SpecError: an argument breaks its rule.
     """
-    check_classes(labels, classes)
-    check_classes(predicted, classes, "predicted")
-    if labels.shape != predicted.shape:
-        raise SpecError([Problem("predicted", "one a label", (predicted.shape, labels.shape))])
+    _check_answers(labels, predicted, classes)
     wrong = labels != predicted
     cells, counts = np.unique(labels[wrong].astype(np.int64) * classes + predicted[wrong], return_counts=True)
     of_label = np.bincount(labels, minlength=classes)
@@ -146,6 +140,13 @@ def check_classes(numbers: NDArray[np.integer[Any]], classes: int, field: str = 
     outside = numbers[(numbers < 0) | (numbers >= classes)]
     if len(outside):
         raise SpecError([Problem(field, f"class numbers from 0 to {classes - 1}", int(outside[0]))])
+
+
+def _check_answers(labels: NDArray[np.integer[Any]], predicted: NDArray[np.integer[Any]], classes: int) -> None:
+    check_classes(labels, classes)
+    check_classes(predicted, classes, "predicted")
+    if labels.shape != predicted.shape:
+        raise SpecError([Problem("predicted", "one a label", (predicted.shape, labels.shape))])
 
 
 def _class_errors(label: int, n: int, errors: int, confidence: float) -> ClassErrors:
