@@ -70,9 +70,13 @@ def _print_remarks(document: dict[str, Any]) -> None:
     if not document["comparable"]:
         click.echo("\nNot set beside the printed numbers: those are full-width networks on ImageNet's 1,000 classes.")
     apart = {row["measured"]["name"]: row["measured"]["departures"] for row in rows if row["measured"]}
+    # Rows of one evaluation mostly depart from the paper alike: each reason is said once.
+    alike: dict[str, list[str]] = {}
     for name, departures in apart.items():
         if departures:
-            click.echo(f"  {name}: {'; '.join(departures)}")
+            alike.setdefault("; ".join(departures), []).append(name)
+    for reasons, names in alike.items():
+        click.echo(f"  {'every row' if names == list(apart) else ', '.join(names)}: {reasons}")
     if document["left_out"]:
         click.echo("\nIn no table:")
         for left_out in document["left_out"]:
