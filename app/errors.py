@@ -187,8 +187,7 @@ class SchemaOutdatedError(ServiceError):
 
     code = "schema_outdated"
 
-    def __init__(self, found: str | None, expected: str) -> None:
-        self.found, self.expected = found, expected
-        super().__init__(
-            f"the database schema is at {found or 'no revision'}, this release needs {expected}; run `softvote migrate`"
-        )
+    def __init__(self, found: str | None, expected: str, *, newer: bool) -> None:
+        self.found, self.expected, self.newer = found, expected, newer
+        advice = "a newer release made it: use that one" if newer else "run `softvote migrate`"
+        super().__init__(f"the database schema is at {found or 'no revision'}, this release needs {expected}; {advice}")

@@ -48,7 +48,13 @@ def check(db: Database) -> None:
     """
     found, expected = current(db), head()
     if found != expected:
-        raise SchemaOutdatedError(found, expected)
+        raise SchemaOutdatedError(found, expected, newer=_is_unknown(found))
+
+
+def _is_unknown(revision: str | None) -> bool:
+    """Whether this release has no such revision: then a newer one made the schema."""
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    return revision is not None and revision not in known
 
 
 def upgrade(url: str) -> None:
@@ -59,9 +65,8 @@ def upgrade(url: str) -> None:
     """
     with migrating(url) as connection:
         found = MigrationContext.configure(connection).get_current_revision()
-        known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-        if found is not None and found not in known:
-            raise SchemaOutdatedError(found, head())
+        if _is_unknown(found):
+            raise SchemaOutdatedError(found, head(), newer=True)
         command.upgrade(_config(connection), "head")
 
 
