@@ -148,16 +148,16 @@ class Nemesis:
         seconds = self.random.uniform(0.5, 2)
         if self.stack.small_store:
             filler = self.stack.made.runtime.settings.artifacts / "filler"
-            with filler.open("wb") as file:
-                try:
+            try:
+                # Unbuffered: closing must not try once more to write what found no room.
+                with filler.open("wb", buffering=0) as file:
                     while True:
                         file.write(bytes(1 << 16))
-                        file.flush()
-                except OSError as error:
-                    if error.errno != errno.ENOSPC:
-                        raise
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
             time.sleep(seconds)
-            filler.unlink()
+            filler.unlink(missing_ok=True)
             return
         pids = [pid for pid in map(self.stack.child_pid, WORKERS) if pid is not None]
         for pid in pids:
