@@ -5,9 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import secrets
 import time
+from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
-from sqlalchemy import JSON, DateTime, Dialect, MetaData, String, TypeDecorator
+from sqlalchemy import JSON, CheckConstraint, DateTime, Dialect, MetaData, String, TypeDecorator
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 NAMING = {
@@ -66,6 +67,21 @@ def utc_now() -> dt.datetime:
 NEVER = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 Id = Annotated[str, mapped_column(String(24), primary_key=True, default=new_id)]
+
+
+def one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
+    """That the column holds one of the enumeration's values."""
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_known")
+
+
+class LeaseState(StrEnum):
+    """Of a prediction part or work item."""
+
+    PENDING = "pending"
+    LEASED = "leased"
+    DONE = "done"
+    FAILED = "failed"
 
 
 class LeaseColumns:

@@ -1,0 +1,42 @@
+"""The tables: columns, constraints and relationships only. Vocabulary: docs/architecture.md.
+
+A module holds the tables of one subject; all are imported here, so that metadata is complete wherever one is used.
+"""
+
+from app.db.base import LeaseState
+from app.db.models.catalogue import Checkpoint, Dataset, RegistrationState
+from app.db.models.evaluations import (
+    LIVE_STATUSES,
+    PRIORITIES,
+    Evaluation,
+    EvaluationMember,
+    EvaluationOutcomes,
+    EvaluationSet,
+    EvaluationStatus,
+    Score,
+)
+from app.db.models.gates import Baseline, Gate
+from app.db.models.operations import Event, Worker, WorkItem
+from app.db.models.predictions import PredictionPart, PredictionSet
+
+__all__ = [
+    "LIVE_STATUSES",
+    "PRIORITIES",
+    "Baseline",
+    "Checkpoint",
+    "Dataset",
+    "Evaluation",
+    "EvaluationMember",
+    "EvaluationOutcomes",
+    "EvaluationSet",
+    "EvaluationStatus",
+    "Event",
+    "Gate",
+    "LeaseState",
+    "PredictionPart",
+    "PredictionSet",
+    "RegistrationState",
+    "Score",
+    "WorkItem",
+    "Worker",
+]
