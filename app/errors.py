@@ -35,6 +35,12 @@ class InvalidRequestError(ServiceError):
         super().__init__("; ".join(map(str, self.problems)))
 
 
+class ForbiddenError(ServiceError):
+    """Whoever asks may not do this."""
+
+    code = "forbidden"
+
+
 class NotFoundError(ServiceError):
     """No such checkpoint, data set, evaluation…; near names are suggested."""
 

@@ -15,6 +15,7 @@ from flask_openapi.models.info import Info
 from flask_openapi.openapi import OpenAPI
 from flask_wtf import CSRFProtect
 
+from app.access import gate
 from app.api import (
     answers,
     checkpoints,
@@ -109,6 +110,7 @@ def create_app(runtime: Runtime) -> OpenAPI:
         WTF_CSRF_TIME_LIMIT=None,
     )
     app.before_request(lambda: check_host(runtime.settings))
+    app.before_request(gate.check)
     app.after_request(add_headers)
     app.register_error_handler(Exception, answer_error)
     forms = CSRFProtect(app)

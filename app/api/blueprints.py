@@ -13,8 +13,9 @@ from flask_openapi.models.tag import Tag
 from flask_openapi.types import ResponseDict
 from pydantic import BaseModel
 
+from app.access import rules
 from app.api import errors, guards
-from app.errors import DatabaseUnavailableError, InvalidRequestError
+from app.errors import DatabaseUnavailableError, ForbiddenError, InvalidRequestError
 from app.runtime import Runtime
 
 PREFIX = "/api/v1"
@@ -37,7 +38,7 @@ def runtime() -> Runtime:
 
 
 def blueprint(name: str, description: str) -> APIBlueprint:
-    """The blueprint of one resource under /api/v1."""
+    """The blueprint of one resource under /api/v1; its routes have the default rule of access."""
     resource = APIBlueprint(
         name,
         __name__,
@@ -46,7 +47,7 @@ def blueprint(name: str, description: str) -> APIBlueprint:
         operation_id_callback=operation_id,
     )
     resource.before_request(guards.check)
-    return resource
+    return rules.by_method(resource)
 
 
 def declares(
@@ -61,6 +62,7 @@ def declares(
     """
     everywhere: tuple[type[Exception], ...] = (
         errors.ForeignHostError,
+        ForbiddenError,
         InvalidRequestError,
         DatabaseUnavailableError,
     )

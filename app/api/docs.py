@@ -16,18 +16,21 @@ from typing import Any, cast
 
 from flask import Blueprint, Response, current_app, render_template
 
+from app.access import rules
 from app.api.blueprints import PREFIX
 from app.api.errors import HTTP_CODES, STATUSES
 
 Json = Mapping[str, Any]
 
-docs = Blueprint(
-    "api_docs",
-    __name__,
-    url_prefix="/api",
-    template_folder="templates",
-    static_folder="static",
-    static_url_path="/static",
+docs = rules.by_method(
+    Blueprint(
+        "api_docs",
+        __name__,
+        url_prefix="/api",
+        template_folder="templates",
+        static_folder="static",
+        static_url_path="/static",
+    )
 )
 
 

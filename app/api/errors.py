@@ -77,6 +77,7 @@ STATUSES: dict[type[Exception], HTTPStatus] = {
     ForeignHostError: HTTPStatus.BAD_REQUEST,
     MalformedJsonError: HTTPStatus.BAD_REQUEST,
     CrossSiteError: HTTPStatus.FORBIDDEN,
+    service.ForbiddenError: HTTPStatus.FORBIDDEN,
     JsonRequiredError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     service.PathForbiddenError: HTTPStatus.BAD_REQUEST,
     service.NotFoundError: HTTPStatus.NOT_FOUND,

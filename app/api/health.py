@@ -6,6 +6,7 @@ from flask import Response
 from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models.tag import Tag
 
+from app.access.rules import needs
 from app.api.blueprints import answer, declares, operation_id, runtime
 from app.db import migrations
 from app.errors import SchemaOutdatedError
@@ -20,12 +21,14 @@ resource = APIBlueprint(
 
 
 @resource.get("/healthz", responses=declares({200: HealthDocument}))
+@needs("public")
 def get_health() -> Response:
     """Say that the process answers; nothing else is looked at."""
     return answer(HealthDocument(status="ok"))
 
 
 @resource.get("/readyz", responses=declares({200: HealthDocument}, SchemaOutdatedError))
+@needs("public")
 def get_readiness() -> Response:
     """Say whether requests can be served: the database answers and its schema is this release's."""
     migrations.check(runtime().db)

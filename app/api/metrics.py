@@ -13,6 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from app.access.rules import needs
 from app.api.blueprints import declares, operation_id, runtime
 from app.db.queries import operations
 from app.db.queries.operations import EventTally, Snapshot
@@ -30,6 +31,7 @@ _EXTENSION = "softvote-events"
 
 
 @resource.get("/metrics", responses=declares({200: _TEXT}))
+@needs("read")
 def get_metrics() -> Response:
     """Show how much waits, who works, and what happened how often."""
     with runtime().db.read() as session:

@@ -13,6 +13,7 @@ from typing import cast
 from flask import Blueprint, Response, abort, current_app, request, url_for
 from flask.blueprints import BlueprintSetupState
 
+from app.access import rules
 from app.dashboard import charts, formatting
 from app.dashboard.paging import here
 from app.runtime import Runtime
@@ -23,8 +24,8 @@ EXTENSION = "softvote"
 #: Seconds that browsers keep an asset; its address changes with its content.
 ASSET_SECONDS = 365 * 86_400
 
-blueprint = Blueprint(
-    "dashboard", __name__, template_folder="templates", static_folder="static", static_url_path="/assets"
+blueprint = rules.by_method(
+    Blueprint("dashboard", __name__, template_folder="templates", static_folder="static", static_url_path="/assets")
 )
 
 

@@ -7,6 +7,7 @@ import pytest
 from flask.testing import FlaskClient
 from flask_openapi.openapi import OpenAPI
 
+from app.access.rules import needs
 from app.api.docs import error_codes
 from app.api.errors import HTTP_CODES, STATUSES, problem_of, status_of
 from app.errors import DatabaseUnavailableError
@@ -66,6 +67,7 @@ def test_what_the_framework_refuses_is_a_problem_document_too(
 def test_an_unforeseen_error_is_logged_and_tells_a_stranger_nothing(
     app: OpenAPI, caplog: pytest.LogCaptureFixture
 ) -> None:
+    @needs("public")
     def broken() -> str:
         raise RuntimeError("password=hunter2")
 

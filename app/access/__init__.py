@@ -1,0 +1,1 @@
+"""Who asks, and what they may: passed by every request before a view of the API or of the pages runs."""
