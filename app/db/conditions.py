@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, exists, or_
+from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, literal_column, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.db.models import (
@@ -46,21 +46,12 @@ def is_due(at: Moment) -> ColumnElement[bool]:
 
 def has_uncarved_images() -> ColumnElement[bool]:
     """An evaluation that wants more of a set than was handed out."""
-    return exists().where(
-        EvaluationSet.evaluation_id == Evaluation.id,
-        PredictionSet.id == EvaluationSet.set_id,
-        PredictionSet.frontier < EvaluationSet.stop,
-    )
+    return exists().where(*_uncarved())
 
 
 def has_part(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
     """An evaluation that wants a part which meets the conditions."""
-    return exists().where(
-        EvaluationSet.evaluation_id == Evaluation.id,
-        PredictionPart.set_id == EvaluationSet.set_id,
-        PredictionPart.start < EvaluationSet.stop,
-        *conditions,
-    )
+    return exists().where(*_parts(), *conditions)
 
 
 def is_predicted() -> ColumnElement[bool]:
@@ -69,8 +60,33 @@ def is_predicted() -> ColumnElement[bool]:
 
 
 def is_claimable(at: Moment) -> ColumnElement[bool]:
-    """An evaluation of which a worker could take a slice now."""
-    return and_(is_any(Evaluation.status, *UNPREDICTED), or_(has_uncarved_images(), has_part(is_due(at))))
+    """An evaluation of which a worker could take a slice now; made for whoever looks for the first few."""
+    return and_(is_any(Evaluation.status, *UNPREDICTED), or_(_has_one(*_uncarved()), _has_one(*_parts(), is_due(at))))
+
+
+def _uncarved() -> tuple[ColumnElement[bool], ...]:
+    return (
+        EvaluationSet.evaluation_id == Evaluation.id,
+        PredictionSet.id == EvaluationSet.set_id,
+        PredictionSet.frontier < EvaluationSet.stop,
+    )
+
+
+def _parts() -> tuple[ColumnElement[bool], ...]:
+    return (
+        EvaluationSet.evaluation_id == Evaluation.id,
+        PredictionPart.set_id == EvaluationSet.set_id,
+        PredictionPart.start < EvaluationSet.stop,
+    )
+
+
+def _has_one(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    """EXISTS, asked of one evaluation after the other.
+
+    To an EXISTS, PostgreSQL may find the answers of all evaluations before it looks at the first.
+    """
+    one: Select[Any] = select(literal_column("1")).where(*conditions).correlate(Evaluation).limit(1)
+    return one.scalar_subquery().is_not(None)
 
 
 def wanted_part() -> ColumnElement[bool]:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, Delete, Update, select
+from sqlalchemy import CursorResult, Delete, Table, Update, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.db.base import Base
 
 
-def changed(session: Session, statement: Update | Delete) -> int:
-    """Run a conditional UPDATE or DELETE; the number of rows that met its condition."""
-    result = session.execute(statement, execution_options={"synchronize_session": False})
+def changed(session: Session, statement: Update | Delete, values: Mapping[str, Any] | None = None) -> int:
+    """Run a conditional UPDATE or DELETE, with `values` for its parameters; how many rows met its condition."""
+    result = session.execute(statement, values, execution_options={"synchronize_session": False})
     return cast("CursorResult[Any]", result).rowcount
 
 
@@ -36,6 +36,11 @@ def lock_rows(session: Session, table: type[Base], ids: Collection[str]) -> None
     if ids and session.get_bind().dialect.name == "postgresql":
         key = _key(table)
         session.execute(select(key).where(key.in_(ids)).order_by(key).with_for_update(key_share=True)).all()
+
+
+def table_of(model: type[Base]) -> Table:
+    """The table of a class, for statements that are run often: through the class the ORM would do more."""
+    return cast("Table", model.__table__)
 
 
 def _key(table: type[Base]) -> InstrumentedAttribute[str]:

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BindParameter, bindparam, insert, select, update
+from sqlalchemy import BindParameter, bindparam, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from app.db.base import UtcDateTime, new_id
 from app.db.clock import now
-from app.db.conditions import is_any, is_claimable, is_due
+from app.db.conditions import UNPREDICTED, is_any, is_claimable, is_due
 from app.db.models import (
     PRIORITIES,
     Evaluation,
@@ -22,7 +22,7 @@ from app.db.models import (
     PredictionSet,
 )
 from app.db.session import Database
-from app.db.statements import changed, lock_rows
+from app.db.statements import changed, lock_rows, table_of
 from app.fault_points import reach
 from app.services import events, leases
 from app.services.slice_details import TakenPart, describe_slice
@@ -31,12 +31,17 @@ from app.services.slicing import Candidate, next_slice, split_point
 
 #: How often a lease looks again when others took what it had chosen.
 _ATTEMPTS = 5
+#: Of the evaluations that wait for the same images, so many are noted as begun by one lease.
+_BEGUN_AT_ONCE = 50
 #: A part that came back is cut when it would take so many times the wished duration.
 _CUT_ABOVE = 2.0
 
 # Built once: putting such a statement together takes longer than running it.
 _AT = bindparam("at", type_=UtcDateTime())
 _IDS: BindParameter[Any] = bindparam("ids", expanding=True)
+_NEXT_PRIORITY = select(func.max(Evaluation.priority)).where(
+    is_any(Evaluation.status, *UNPREDICTED), Evaluation.priority < bindparam("below")
+)
 _TURN = (
     select(Evaluation.id)
     .where(is_claimable(_AT), Evaluation.priority == bindparam("priority"))
@@ -46,22 +51,39 @@ _TURN = (
 _STOPS = select(EvaluationSet.set_id, EvaluationSet.stop).where(
     EvaluationSet.evaluation_id == bindparam("evaluation_id")
 )
-_SETS = select(PredictionSet.id, PredictionSet.frontier, PredictionSet.block, PredictionSet.macs_per_image).where(
-    PredictionSet.id.in_(_IDS)
+# Locked in the order of their ids, so that two leases never deadlock. SQLite knows no such lock and needs none.
+_SETS = (
+    select(PredictionSet.id, PredictionSet.frontier, PredictionSet.block, PredictionSet.macs_per_image)
+    .where(PredictionSet.id.in_(_IDS))
+    .order_by(PredictionSet.id)
+    .with_for_update(key_share=True)
 )
 _DUE_PARTS = (
     select(PredictionPart)
     .where(PredictionPart.set_id.in_(_IDS), is_due(_AT))
     .order_by(PredictionPart.start, PredictionPart.stop, PredictionPart.id)
 )
-_QUEUED_FOR = (
+# OFFSET 0 keeps PostgreSQL from walking all evaluations in the hope of fifty that are queued.
+_USERS = (
     select(EvaluationSet.evaluation_id)
-    .join(Evaluation, Evaluation.id == EvaluationSet.evaluation_id)
-    .where(
-        EvaluationSet.set_id.in_(_IDS),
-        EvaluationSet.stop > bindparam("start"),
-        is_any(Evaluation.status, EvaluationStatus.QUEUED),
-    )
+    .where(EvaluationSet.set_id.in_(_IDS), EvaluationSet.stop > bindparam("start"))
+    .offset(0)
+)
+_QUEUED_FOR = (
+    select(Evaluation.id)
+    .where(is_any(Evaluation.status, EvaluationStatus.QUEUED), Evaluation.id.in_(_USERS))
+    .limit(_BEGUN_AT_ONCE)
+)
+_NEW_PARTS = insert(table_of(PredictionPart))
+_BEGUN = (
+    update(table_of(Evaluation))
+    .where(Evaluation.id.in_(_IDS), Evaluation.status == EvaluationStatus.QUEUED)
+    .values(status=EvaluationStatus.PREDICTING, started_at=_AT)
+)
+_TURN_TAKEN = (
+    update(table_of(Evaluation))
+    .where(Evaluation.id == bindparam("evaluation_id"), Evaluation.status == EvaluationStatus.PREDICTING)
+    .values(last_turn_at=_AT)
 )
 
 
@@ -142,17 +164,18 @@ def _whose_turn(session: Session, at: dt.datetime) -> str | None:
     One query a priority: each walks the index on turns and stops at the first hit, where a single one would look at
     every live evaluation before it could sort them.
     """
-    for priority in reversed(PRIORITIES):
-        evaluation_id = session.scalars(_TURN, {"at": at, "priority": priority}).one_or_none()
+    below = PRIORITIES.stop
+    while (priority := session.execute(_NEXT_PRIORITY, {"below": below}).scalar()) is not None:
+        evaluation_id = session.execute(_TURN, {"at": at, "priority": priority}).scalar()
         if evaluation_id is not None:
             return evaluation_id
+        below = priority
     return None
 
 
 def _wanted_sets(session: Session, evaluation_id: str) -> dict[str, _WantedSet]:
     """The evaluation's sets, locked: what is read of them now is still so when it is written."""
     stops = dict(session.execute(_STOPS, {"evaluation_id": evaluation_id}).all())
-    lock_rows(session, PredictionSet, stops)
     rows = session.execute(_SETS, {"ids": list(stops)})
     return {set_id: _WantedSet(set_id, frontier, stops[set_id], block, macs) for set_id, frontier, block, macs in rows}
 
@@ -208,17 +231,18 @@ def _carve(session: Session, sets: Mapping[str, _WantedSet], macs_budget: float,
         {"id": part.id, "set_id": part.set_id, "start": part.start, "stop": part.stop, **hold.columns(part.token)}
         for part in parts
     ]
-    session.execute(insert(PredictionPart), rows)
+    session.execute(_NEW_PARTS, rows)
     return parts
 
 
 def _note_turn(session: Session, evaluation_id: str, parts: Sequence[TakenPart], at: dt.datetime) -> None:
-    """Count the turn of the chosen evaluation; whoever waits for these images is being predicted from now on."""
+    """Count the turn of the chosen evaluation; others that wait for these images are being predicted from now on.
+
+    Where they are many, the next slices note the rest, so that no lease holds its locks for long.
+    """
     waiting = session.scalars(_QUEUED_FOR, {"ids": [part.set_id for part in parts], "start": parts[0].start})
     ids = {evaluation_id, *waiting}
     lock_rows(session, Evaluation, ids)
-    queued = (Evaluation.id.in_(ids), Evaluation.status == EvaluationStatus.QUEUED)
-    changed(session, update(Evaluation).where(*queued).values(status=EvaluationStatus.PREDICTING, started_at=at))
-    chosen = (Evaluation.id == evaluation_id, Evaluation.status == EvaluationStatus.PREDICTING)
-    if not changed(session, update(Evaluation).where(*chosen).values(last_turn_at=at)):
+    changed(session, _BEGUN, {"ids": list(ids), "at": at})
+    if not changed(session, _TURN_TAKEN, {"evaluation_id": evaluation_id, "at": at}):
         raise _OvertakenError

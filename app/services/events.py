@@ -9,6 +9,9 @@ from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
 from app.db.models import Event
+from app.db.statements import table_of
+
+_INSERT = insert(table_of(Event))
 
 
 def record(
@@ -44,4 +47,4 @@ def record_all(session: Session, kind: str, rows: Sequence[dict[str, Any]], **sh
         shared: columns that all of them have.
     """
     if rows:
-        session.execute(insert(Event), [{"kind": kind, **shared, **row} for row in rows])
+        session.execute(_INSERT, [{"kind": kind, **shared, **row} for row in rows])

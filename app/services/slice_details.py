@@ -4,14 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session, defer, selectinload
+from sqlalchemy import BindParameter, Row, bindparam, select
+from sqlalchemy.orm import Session, defer
 
-from app.db.models import Dataset, PredictionSet
+from app.db.models import Checkpoint, Dataset, PredictionSet
 from app.services import datasets
 from app.services.slices import LeasedPart, LeasedSlice
 from ensembles.class_orders import map_classes
+
+_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
+#: Columns, not rows of the ORM, and built once: this runs while the lease holds its locks.
+_SETS = (
+    select(
+        PredictionSet.id.label("set_id"),
+        PredictionSet.view,
+        PredictionSet.dataset_id,
+        PredictionSet.checkpoint_id,
+        Checkpoint.name,
+        Checkpoint.path,
+        Checkpoint.sha256,
+        Checkpoint.architecture,
+        Checkpoint.preprocessing,
+        Checkpoint.class_names,
+    )
+    .join(Checkpoint, Checkpoint.id == PredictionSet.checkpoint_id)
+    .where(PredictionSet.id.in_(_IDS))
+)
 
 
 @dataclass(frozen=True)
@@ -28,8 +48,8 @@ class TakenPart:
 
 def describe_slice(session: Session, parts: Sequence[TakenPart]) -> LeasedSlice:
     """The slice of one or more parts of the same images of the same data set."""
-    rows = select(PredictionSet).where(PredictionSet.id.in_([part.set_id for part in parts]))
-    loaded = {row.id: row for row in session.scalars(rows.options(selectinload(PredictionSet.checkpoint)))}
+    rows = session.execute(_SETS, {"ids": [part.set_id for part in parts]})
+    loaded = {row.set_id: row for row in rows}
     dataset = session.get_one(Dataset, loaded[parts[0].set_id].dataset_id, options=[defer(Dataset.sample_sizes)])
     return LeasedSlice(
         start=parts[0].start,
@@ -43,20 +63,19 @@ def describe_slice(session: Session, parts: Sequence[TakenPart]) -> LeasedSlice:
     )
 
 
-def _leased_part(part: TakenPart, row: PredictionSet, dataset: Dataset) -> LeasedPart:
-    checkpoint = row.checkpoint
-    mapping = map_classes(checkpoint.class_names, dataset.classes or [])
+def _leased_part(part: TakenPart, row: Row[Any], dataset: Dataset) -> LeasedPart:
+    mapping = map_classes(row.class_names, dataset.classes or [])
     return LeasedPart(
         id=part.id,
         token=part.token,
-        set_id=row.id,
+        set_id=row.set_id,
         view=row.view,
-        checkpoint_id=checkpoint.id,
-        checkpoint_name=checkpoint.name,
-        checkpoint_path=str(checkpoint.path),
-        checkpoint_sha256=str(checkpoint.sha256),
-        architecture=checkpoint.architecture or {},
-        preprocessing=checkpoint.preprocessing or {},
+        checkpoint_id=row.checkpoint_id,
+        checkpoint_name=row.name,
+        checkpoint_path=str(row.path),
+        checkpoint_sha256=str(row.sha256),
+        architecture=row.architecture or {},
+        preprocessing=row.preprocessing or {},
         batch_limit=part.batch,
         class_outputs=None if mapping is None else mapping.outputs,
     )

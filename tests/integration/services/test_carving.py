@@ -6,14 +6,19 @@ import random
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
+from app.db.base import utc_now
+from app.db.conditions import is_claimable
 from app.db.models import Evaluation, LeaseState, PredictionPart, PredictionSet, WorkItem
+from app.db.session import Database
 from app.services import evaluations, predictions
 from app.services.slices import LeasedSlice
 from tests.catalogue import Catalogue
+from tests.databases import empty
 
 WORKERS = 8
 BOTH = {"scales": [32, 48], "modes": ["dense", "crops"]}
@@ -168,3 +173,20 @@ def test_submitting_leasing_and_cancelling_at_once_never_deadlocks(catalogue: Ca
     with catalogue.db.read() as session:
         statuses = set(session.scalars(select(Evaluation.status).distinct()))
     assert statuses == {"fusing"}
+
+
+@pytest.mark.services
+def test_postgresql_asks_one_evaluation_after_the_other_whose_turn_it_is(postgresql: Database, tmp_path: Path) -> None:
+    empty(postgresql)
+    catalogue = Catalogue(tmp_path / "home", postgresql)
+    catalogue.dataset()
+    catalogue.checkpoint("a")
+    for number in range(40):
+        catalogue.submit("a", limit=number + 1)
+    turn = select(Evaluation.id).where(is_claimable(utc_now())).order_by(Evaluation.last_turn_at).limit(1)
+    compiled = turn.compile(catalogue.db.engine, compile_kwargs={"render_postcompile": True})
+    with catalogue.db.engine.connect() as connection:
+        connection.exec_driver_sql("ANALYZE")
+        plan = "\n".join(row[0] for row in connection.exec_driver_sql(f"EXPLAIN {compiled}", compiled.params))
+    assert "SubPlan" in plan
+    assert "hashed" not in plan

@@ -150,3 +150,20 @@ def test_progress_counts_shared_images_for_everyone(catalogue: Catalogue) -> Non
     with catalogue.db.read() as session:
         page = queries.list_page(session, cursor=None, limit=10)
     assert {item.status for item in page.items} == {"predicting"}
+
+
+def test_a_slice_that_very_many_wait_for_notes_them_in_more_than_one_lease(catalogue: Catalogue) -> None:
+    catalogue.dataset(images=256)
+    catalogue.checkpoint("a")
+    waiting = [catalogue.submit("a", protocol={"scales": [32]}) for _ in range(70)]
+    worker = catalogue.worker()
+
+    def predicting() -> int:
+        return [catalogue.status(one) for one in waiting].count("predicting")
+
+    catalogue.complete(worker, catalogue.lease(worker, macs_per_second=1.0))
+    assert 50 <= predicting() <= 51
+    catalogue.complete(worker, catalogue.lease(worker, macs_per_second=1.0))
+    assert predicting() == 70
+    catalogue.predict_all(worker)
+    assert {catalogue.status(one) for one in waiting} == {"fusing"}
