@@ -82,7 +82,7 @@ class Service:
         """A ready data set."""
         key = self.request_dataset(name)
         records = tuple(
-            ImageRecord(f"{CLASSES[i % 3]}/{i:04d}.jpg", i % 3, hashlib.sha256(bytes([i])).hexdigest(), 48, 40, 900)
+            ImageRecord(f"{CLASSES[i % 3]}/{i:04d}.jpg", i % 3, hashlib.sha256(i.to_bytes(4)).hexdigest(), 48, 40, 900)
             for i in range(images)
         )
         index = DatasetIndex("image_folder", CLASSES, records)

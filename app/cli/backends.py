@@ -27,6 +27,7 @@ from app.representations.requests import CancelRequest, CheckpointRequest, Datas
 from app.runtime import Runtime, build_runtime
 from app.services import comparisons as comparison_service
 from app.services import datasets as dataset_service
+from app.services import estimates as estimate_service
 from app.services import evaluations as evaluation_service
 from app.services import gates as gate_service
 
@@ -121,6 +122,9 @@ class Backend(Protocol):
 
     def forget_baseline(self, name: str) -> None:
         """Remove a baseline's name."""
+
+    def estimate(self, request: EvaluationRequest) -> Json:
+        """What an evaluation would cost; nothing is started."""
 
     def submit(self, request: EvaluationRequest) -> Json:
         """Start an evaluation."""
@@ -225,6 +229,10 @@ class LocalBackend:
     def forget_baseline(self, name: str) -> None:
         gate_service.forget(self.runtime.db, name)
 
+    def estimate(self, request: EvaluationRequest) -> Json:
+        with self.runtime.db.read() as session:
+            return _json(estimate_service.estimate(session, request))
+
     def submit(self, request: EvaluationRequest) -> Json:
         return self.evaluation(evaluation_service.submit(self.runtime.db, request).id)
 
@@ -299,6 +307,9 @@ class HttpBackend:
 
     def forget_baseline(self, name: str) -> None:
         self._call("DELETE", f"/baselines/{quote(name, safe='')}")
+
+    def estimate(self, request: EvaluationRequest) -> Json:
+        return self._call("POST", "/estimates", request)
 
     def submit(self, request: EvaluationRequest) -> Json:
         return self._call("POST", "/evaluations", request)

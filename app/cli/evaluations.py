@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from app.cli import estimates
 from app.cli.backends import Backend, LocalBackend, load_runner
 from app.cli.context import backend
 from app.cli.output import (
@@ -54,6 +55,7 @@ _WIDE_ENOUGH = 130
 )
 @click.option("--wait", is_flag=True, help="Wait for the end and print the results.")
 @click.option("--local", is_flag=True, help="Run in this process, with no queue.")
+@click.option("--estimate", "only_estimate", is_flag=True, help="Say what it would cost, and start nothing.")
 @json_option
 @named_errors
 def evaluate(
@@ -68,6 +70,7 @@ def evaluate(
     unreadable: Any,
     wait: bool,
     local: bool,
+    only_estimate: bool,
     as_json: bool,
 ) -> None:
     """Evaluate checkpoints on a data set, and fuse them."""
@@ -82,6 +85,9 @@ def evaluate(
         unreadable=unreadable,
     )
     source = backend()
+    if only_estimate:
+        estimates.show(source.estimate(request), as_json)
+        return
     if local and not isinstance(source, LocalBackend):
         raise click.UsageError("--local runs on the local database; unset SOFTVOTE_URL")
     evaluation = source.submit(request)

@@ -28,7 +28,7 @@ def link(session: Session, evaluation_id: str, plan: Plan, *, force: bool) -> No
         plan: what is wanted.
         force: make a new generation of every set, whatever is known.
     """
-    wanted = {_key(member, view): (member, view) for member in plan.members for view in member.views}
+    wanted = {key_of(member, view): (member, view) for member in plan.members for view in member.views}
     sets = _find_or_make(session, plan.dataset, wanted, force=force)
     reopen_failed(session, {row.id: wanted[key][1].stop for key, row in sets.items()})
     done = images_done(session, {row.id: plan.images for row in sets.values()})
@@ -49,13 +49,20 @@ def link(session: Session, evaluation_id: str, plan: Plan, *, force: bool) -> No
                 evaluation_id=evaluation_id,
                 member_position=position,
                 view_position=view_position,
-                set_id=sets[_key(member, view)].id,
+                set_id=sets[key_of(member, view)].id,
                 stop=view.stop,
-                reused=done[sets[_key(member, view)].id],
+                reused=done[sets[key_of(member, view)].id],
             )
             for view_position, view in enumerate(member.views)
         )
     session.flush()
+
+
+def find(session: Session, plan: Plan) -> dict[Key, PredictionSet]:
+    """The sets that `link` would use without `force`; those that it would make are left out."""
+    stops = {key_of(member, view): view.stop for member in plan.members for view in member.views}
+    known = _known(session, plan.dataset, stops)
+    return {key: _furthest(known[key], stop) for key, stop in stops.items() if known[key]}
 
 
 def images_done(session: Session, images: Mapping[str, int]) -> dict[str, int]:
@@ -94,7 +101,8 @@ def fresh_chance() -> dict[str, Any]:
     }
 
 
-def _key(member: PlannedMember, view: PlannedView) -> Key:
+def key_of(member: PlannedMember, view: PlannedView) -> Key:
+    """What names the set of one view of one member."""
     return str(member.checkpoint.fingerprint), view.view.digest
 
 
@@ -113,11 +121,14 @@ def _find_or_make(
             made[key] = generation
     if made:
         known = _known(session, dataset, wanted)
-    chosen = {}
-    for key, (_, view) in wanted.items():
-        candidates = [row for row in known[key] if not force or row.generation == made[key]]
-        chosen[key] = max(candidates, key=lambda row: (min(row.frontier, view.stop), row.generation))
-    return chosen
+    return {
+        key: _furthest([row for row in known[key] if not force or row.generation == made[key]], view.stop)
+        for key, (_, view) in wanted.items()
+    }
+
+
+def _furthest(rows: Collection[PredictionSet], stop: int) -> PredictionSet:
+    return max(rows, key=lambda row: (min(row.frontier, stop), row.generation))
 
 
 def _known(session: Session, dataset: Dataset, keys: Collection[Key]) -> dict[Key, list[PredictionSet]]:

@@ -17,7 +17,10 @@ from tests.history import History
 pytestmark = pytest.mark.browser
 
 #: A folder for pictures of every page, for a person to look at.
-LAUNCH = "/evaluations/new?dataset=digits&checkpoint=digits-d&checkpoint=digits-e&protocol=custom"
+LAUNCH = (
+    "/evaluations/new?dataset=digits&checkpoint=digits-d&checkpoint=digits-e&protocol=custom"
+    "&protocol.scales=list&protocol.scale_list=32,40,64"
+)
 
 PAGES = {
     "overview": "/",
@@ -59,7 +62,8 @@ def ids(history: History) -> dict[str, str]:
         history.checkpoint(name, narrow_vgg(configuration), scale, tags=["demo"], notes="By the paper's recipe.")
     history.register_checkpoint("broken")
     history.fail_registration("predict", "checkpoint_corrupt", "the header announces 8,310 bytes, the file has 412")
-    history.worker("predict@lab-2", state="busy", doing="images 512 to 640 of digits", images_per_second=31.2)
+    rates = {"images_per_second": 31.2, "macs_per_second": 4.2e9}
+    history.worker("predict@lab-2", state="busy", doing="images 512 to 640 of digits", **rates)
     history.worker("lost@lab-1", last_seen=dt.datetime.now(dt.UTC) - dt.timedelta(hours=3))
     made = {}
     made["ensemble"] = history.submit(

@@ -10,14 +10,15 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 from werkzeug.datastructures import MultiDict
 
-from app.dashboard import commands, launch, plan
+from app.dashboard import commands, launch
 from app.dashboard.blueprint import blueprint, runtime
 from app.dashboard.forms import attempt
 from app.db.queries import checkpoints, datasets, evaluations
 from app.errors import InvalidRequestError
+from app.representations.estimates import EstimateDocument
 from app.representations.requests import EvaluationRequest
+from app.services import estimates
 from app.services import evaluations as service
-from app.services import planning
 from ensembles.protocols import PRESET_SUMMARIES
 
 #: More than this many fit no page; the others are launched over REST or from the command line.
@@ -71,7 +72,7 @@ def _page(form: launch.LaunchForm, *, show_problems: bool) -> str:
         ]
         known_checkpoints = checkpoints.list_page(session, cursor=None, limit=MAX_LISTED)
         body = form.draft()
-        planned = body and _plan(session, form, body)
+        estimate = body and _estimate(session, form, body)
     ready = None if form.problems else body
     return render_template(
         "dashboard/launch.html",
@@ -84,16 +85,16 @@ def _page(form: launch.LaunchForm, *, show_problems: bool) -> str:
         presets=PRESET_SUMMARIES,
         choices=launch.CHOICES,
         scale_rules=launch.SCALE_RULES,
-        plan=planned if ready else None,
+        plan=estimate if ready else None,
         curl=ready and commands.curl_command(ready, request.host_url.rstrip("/")),
         cli=ready and commands.cli_command(ready),
         submission=form["submission"] or secrets.token_urlsafe(12),
     )
 
 
-def _plan(session: Session, form: launch.LaunchForm, body: EvaluationRequest) -> plan.PlanSummary | None:
+def _estimate(session: Session, form: launch.LaunchForm, body: EvaluationRequest) -> EstimateDocument | None:
     try:
-        return plan.summarise(planning.plan(session, body))
+        return estimates.estimate(session, body)
     except InvalidRequestError as error:
         form.refuse(error)
         return None

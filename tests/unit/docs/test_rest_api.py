@@ -36,7 +36,12 @@ def test_every_example_calls_something_that_exists(app: OpenAPI) -> None:
 
 
 def test_every_body_in_an_example_is_a_valid_request() -> None:
-    requests = {"datasets": DatasetRequest, "checkpoints": CheckpointRequest, "evaluations": EvaluationRequest}
+    requests = {
+        "datasets": DatasetRequest,
+        "checkpoints": CheckpointRequest,
+        "estimates": EvaluationRequest,
+        "evaluations": EvaluationRequest,
+    }
     bodies = re.findall(r"\$URL/(\w+) [^\n]*\\\n  -d '(\{.*\})'", PAGE)
     assert {resource for resource, _ in bodies} == set(requests)
     for resource, body in bodies:

@@ -10,13 +10,16 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from sqlalchemy import select
 from werkzeug.serving import make_server
 
 from app.cli.backends import HttpBackend, LocalBackend
 from app.cli.main import main
 from app.config import Settings
+from app.db.models import EvaluationOutcomes, PredictionPart
 from app.factory import create_app
 from app.runtime import build_runtime
 from ensembles.checkpoints import CheckpointMetadata, save_checkpoint
@@ -125,6 +128,33 @@ def test_what_is_known_costs_nothing_the_second_time(home: Path, evaluation: dic
     document = json.loads(again.stdout)
     assert document["status"] == "succeeded"
     assert all(view["reused"] == view["total"] for view in document["views"])
+
+
+def test_an_estimate_starts_nothing_and_names_the_bytes_that_are_then_written(
+    home: Path, server: str, evaluation: dict[str, object]
+) -> None:
+    asked = ("--dataset", "photos", "--checkpoint", "small-a", "--checkpoint", "small-d")
+    arguments = ("evaluate", *asked, "--protocol", str(home / "protocol.json"), "--estimate")
+    before = ok(home, "ls", "--json").stdout
+    known = json.loads(ok(home, *arguments, "--json").stdout)
+    assert (known["gmacs"], known["image_views_done"]) == (0.0, known["image_views"])
+    anew = json.loads(ok(home, *arguments, "--force", "--json").stdout)
+    assert anew["gmacs"] == anew["gmacs_total"] == known["gmacs_total"] > 0
+    with build_runtime(Settings.from_environment({"SOFTVOTE_HOME": str(home)})).db.read() as session:
+        sets = [view["set_id"] for view in known["views"]]
+        files = [
+            *session.scalars(select(PredictionPart.artifact).where(PredictionPart.set_id.in_(sets))),
+            *session.scalars(
+                select(EvaluationOutcomes.artifact).where(EvaluationOutcomes.evaluation_id == str(evaluation["id"]))
+            ),
+        ]
+    arrays = [np.load(home / "artifacts" / str(key), allow_pickle=False) for key in files]
+    assert anew["disk_bytes"] == sum(array.nbytes for array in arrays)
+    assert json.loads(ok(home, *arguments, "--json", SOFTVOTE_URL=server).stdout) == known
+    shown = ok(home, *arguments).stdout
+    assert "of which 84 are known" in shown
+    assert "no live worker predicts" in shown
+    assert ok(home, "ls", "--json").stdout == before
 
 
 def test_the_paper_tables_hold_the_evaluation_and_compare_nothing_off_imagenet(

@@ -2,6 +2,8 @@ import re
 from urllib.parse import parse_qs, urlsplit
 
 from app.db.queries import checkpoints, evaluations
+from app.services import leases, workers
+from app.services.workers import WorkerIdentity
 from tests.history import History
 from tests.unit.app.dashboard.conftest import Browser, vgg
 
@@ -86,6 +88,33 @@ def test_the_url_fills_the_form_and_the_plan_says_what_it_would_run(browser: Bro
     assert "softvote evaluate --dataset digits" in plan
     assert "curl -X POST http://localhost/api/v1/evaluations" in plan
     assert 'id="problems"' not in html
+
+
+def test_the_plan_says_what_is_known_already_and_how_long_the_rest_takes_on_each_device(
+    browser: Browser, digits: History
+) -> None:
+    url = "/evaluations/new?dataset=digits&checkpoint=digits-d&protocol=vgg-single-scale"
+
+    def plan() -> str:
+        html = browser.open(url)
+        return html[html.index('id="plan"') :]
+
+    assert "no live worker predicts" in plan()
+    worker = workers.register(
+        digits.runtime.db, WorkerIdentity.of_this_process("cpu@here", "cpu", ("predict",), {"device_name": "a chip"})
+    )
+    assert "none of them known yet" in (nothing := plan())
+    assert 'not measured yet<span class="cell-sub">on cpu@here (a chip)' in nothing
+    leases.renew(digits.runtime.db, worker, [], None, 10.0, 5e7)
+    digits.submit(dataset="digits", checkpoints=["digits-d"], protocol="vgg-single-scale", limit=64)
+    digits.predict()
+    shown = plan()
+    assert re.search(r"\d+ of them known", shown)
+    assert re.search(r"<dt>compute</dt><dd>[\d.]+ [MG]MAC<span class=\"cell-sub\">of [\d.]+ [MG]MAC<", shown)
+    assert re.search(r"<dd>\d+ min \d\d s<span class=\"cell-sub\">on cpu@here", shown)
+    digits.submit(dataset="digits", checkpoints=["digits-d"], protocol="vgg-single-scale")
+    digits.predict()
+    assert re.search(r"all of them known.*<dd>none<.*<dd>that of fusing</dd>", plan(), re.DOTALL)
 
 
 def test_while_the_form_is_being_filled_only_the_plan_says_what_is_missing(browser: Browser, digits: History) -> None:
