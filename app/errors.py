@@ -95,6 +95,16 @@ class StateConflictError(ServiceError):
         super().__init__(f"{kind} {key} is {state}; it cannot be {action}")
 
 
+class PreconditionFailedError(ServiceError):
+    """An edit that was made on an earlier version than the present one."""
+
+    code = "precondition_failed"
+
+    def __init__(self, kind: str, key: str, version: str) -> None:
+        self.kind, self.key, self.version = kind, key, version
+        super().__init__(f'If-Match: the {kind} {key!r} was changed meanwhile; its ETag is now "{version}"')
+
+
 class IdempotencyConflictError(ServiceError):
     """An Idempotency-Key that came before with another request."""
 

@@ -28,7 +28,7 @@ SCHEMAS = "#/components/schemas"
 HEADERS = {
     "Location": "Where to follow what was started.",
     "Retry-After": "Seconds to wait before looking there.",
-    "ETag": "The version, for If-None-Match.",
+    "ETag": "The version, for If-None-Match and If-Match.",
 }
 
 

@@ -6,9 +6,17 @@ from flask import Response
 from pydantic import Field
 
 from app.api.blueprints import PREFIX, accepted, answer, blueprint, declares, described, runtime
+from app.api.preconditions import NOT_MODIFIED, ConditionHeader, MatchHeader, expected_versions, versioned
 from app.api.schemas import KeyPath, PageQuery, Text
 from app.db.queries import checkpoints as queries
-from app.errors import InUseError, NameTakenError, NotFoundError, NotReadyError, PathForbiddenError
+from app.errors import (
+    InUseError,
+    NameTakenError,
+    NotFoundError,
+    NotReadyError,
+    PathForbiddenError,
+    PreconditionFailedError,
+)
 from app.representations.base import Page
 from app.representations.catalogue import CheckpointDocument, LayerDocument
 from app.representations.requests import CheckpointChange, CheckpointRequest
@@ -16,6 +24,7 @@ from app.services import checkpoints as service
 
 resource = blueprint("checkpoints", "Weights with their architecture, preprocessing and training scale.")
 
+SHOWN = described(resource, CheckpointDocument, "ETag")
 ACCEPTED = described(resource, CheckpointDocument, "Location", "Retry-After")
 
 
@@ -43,11 +52,11 @@ def register_checkpoint(body: CheckpointRequest) -> Response:
         return accepted(queries.get(session, key), f"{PREFIX}/checkpoints/{key}")
 
 
-@resource.get("/checkpoints/<key>", responses=declares({200: CheckpointDocument}, NotFoundError))
-def get_checkpoint(path: KeyPath) -> Response:
+@resource.get("/checkpoints/<key>", responses=declares({200: SHOWN, 304: NOT_MODIFIED}, NotFoundError))
+def get_checkpoint(path: KeyPath, header: ConditionHeader) -> Response:  # noqa: ARG001 - documents the header
     """Show one checkpoint."""
     with runtime().db.read() as session:
-        return answer(queries.get(session, path.key))
+        return versioned(queries.get(session, path.key))
 
 
 @resource.get("/checkpoints/<key>/layers", responses=declares({200: Page[LayerDocument]}, NotFoundError, NotReadyError))
@@ -58,15 +67,13 @@ def list_layers(path: KeyPath) -> Response:
 
 
 @resource.patch(
-    "/checkpoints/<key>", responses=declares({200: CheckpointDocument}, NotFoundError, NameTakenError, unsafe=True)
+    "/checkpoints/<key>",
+    responses=declares({200: SHOWN}, NotFoundError, NameTakenError, PreconditionFailedError, unsafe=True),
 )
-def change_checkpoint(path: KeyPath, body: CheckpointChange) -> Response:
-    """Change a checkpoint's name, notes or tags."""
-    with runtime().db.read() as session:
-        key = queries.get(session, path.key).id
-    service.change(runtime().db, key, body)
-    with runtime().db.read() as session:
-        return answer(queries.get(session, key))
+def change_checkpoint(path: KeyPath, header: MatchHeader, body: CheckpointChange) -> Response:  # noqa: ARG001 - as above
+    """Change a checkpoint's name, notes or tags; with If-Match only the version that it names."""
+    expected = expected_versions(required=False)
+    return versioned(service.change(runtime().db, path.key, body, expected))
 
 
 @resource.delete("/checkpoints/<key>", responses=declares({204: None}, NotFoundError, InUseError, unsafe=True))

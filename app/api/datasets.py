@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Response
 
 from app.api.blueprints import PREFIX, accepted, answer, blueprint, declares, described, runtime
+from app.api.preconditions import NOT_MODIFIED, ConditionHeader, versioned
 from app.api.schemas import KeyPath, PageQuery
 from app.db.queries import datasets as queries
 from app.errors import ArtifactDamagedError, NameTakenError, NotFoundError, NotReadyError, PathForbiddenError
@@ -16,6 +17,7 @@ from app.services import images
 
 resource = blueprint("datasets", "Labelled images below a folder, fingerprinted.")
 
+SHOWN = described(resource, DatasetDocument, "ETag")
 ACCEPTED = described(resource, DatasetDocument, "Location", "Retry-After")
 
 
@@ -34,11 +36,11 @@ def register_dataset(body: DatasetRequest) -> Response:
         return accepted(queries.get(session, key), f"{PREFIX}/datasets/{key}")
 
 
-@resource.get("/datasets/<key>", responses=declares({200: DatasetDocument}, NotFoundError))
-def get_dataset(path: KeyPath) -> Response:
+@resource.get("/datasets/<key>", responses=declares({200: SHOWN, 304: NOT_MODIFIED}, NotFoundError))
+def get_dataset(path: KeyPath, header: ConditionHeader) -> Response:  # noqa: ARG001 - documents the header
     """Show one data set."""
     with runtime().db.read() as session:
-        return answer(queries.get(session, path.key))
+        return versioned(queries.get(session, path.key))
 
 
 @resource.get(

@@ -71,6 +71,15 @@ class MalformedJsonError(RequestRefusedError):
         super().__init__(f"the body must be JSON: {reason}")
 
 
+class PreconditionRequiredError(RequestRefusedError):
+    """An edit without If-Match, which could undo somebody else's unseen."""
+
+    code = "precondition_required"
+
+    def __init__(self) -> None:
+        super().__init__("If-Match: the ETag of the version that was seen is needed, or * for whichever it is")
+
+
 STATUSES: dict[type[Exception], HTTPStatus] = {
     # What the request's author can mend.
     RequestRefusedError: HTTPStatus.BAD_REQUEST,
@@ -79,6 +88,8 @@ STATUSES: dict[type[Exception], HTTPStatus] = {
     CrossSiteError: HTTPStatus.FORBIDDEN,
     service.ForbiddenError: HTTPStatus.FORBIDDEN,
     JsonRequiredError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    PreconditionRequiredError: HTTPStatus.PRECONDITION_REQUIRED,
+    service.PreconditionFailedError: HTTPStatus.PRECONDITION_FAILED,
     service.PathForbiddenError: HTTPStatus.BAD_REQUEST,
     service.NotFoundError: HTTPStatus.NOT_FOUND,
     service.NameTakenError: HTTPStatus.CONFLICT,

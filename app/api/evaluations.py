@@ -8,6 +8,7 @@ from flask import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.blueprints import PREFIX, accepted, answer, blueprint, conditional, declares, described, runtime
+from app.api.preconditions import NOT_MODIFIED, ConditionHeader
 from app.api.schemas import IdPath, PageQuery, Query, Text
 from app.db.models import EvaluationStatus
 from app.db.queries import evaluations as queries
@@ -29,7 +30,6 @@ SHOWN = described(resource, EvaluationDocument, "ETag")
 ACCEPTED = described(resource, EvaluationDocument, "Location", "Retry-After")
 SCORES = described(resource, ScoresDocument, media={"text/csv": {"type": "string"}})
 PAPER = described(resource, PaperDocument, media={"text/csv": {"type": "string"}})
-NOT_MODIFIED = {"description": "The version named by If-None-Match is the present one."}
 
 
 class EvaluationQuery(PageQuery):
@@ -75,14 +75,6 @@ class SubmitHeader(BaseModel):
         alias="Idempotency-Key",
         description="a word of the client's choice; the same key with the same body starts nothing anew",
     )
-
-
-class ConditionHeader(BaseModel):
-    """Headers of a conditional GET."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    if_none_match: str | None = Field(default=None, alias="If-None-Match", description="an ETag that was seen")
 
 
 @resource.get("/evaluations", responses=declares({200: Page[EvaluationSummary]}))

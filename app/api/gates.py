@@ -8,6 +8,7 @@ from flask import Response
 from pydantic import Field
 
 from app.api.blueprints import PREFIX, answer, blueprint, declares, described, runtime
+from app.api.preconditions import NOT_MODIFIED, ConditionHeader, versioned
 from app.api.schemas import IdPath, PageQuery, Query, Text
 from app.db.queries import gates as queries
 from app.errors import (
@@ -30,6 +31,7 @@ from app.services import gates as service
 
 resource = blueprint("gates", "Verdicts on candidates: pass, fail or inconclusive.")
 
+SHOWN = described(resource, GateDocument, "ETag")
 CREATED = described(resource, GateDocument, "Location")
 JUNIT = {"description": "JUnit XML.", "content": {"application/xml": {"schema": {"type": "string"}}}}
 MARKDOWN = {"description": "For a pull request.", "content": {"text/markdown": {"schema": {"type": "string"}}}}
@@ -71,11 +73,11 @@ def list_gates(query: GateQuery) -> Response:
         )
 
 
-@resource.get("/gates/<id>", responses=declares({200: GateDocument}, NotFoundError))
-def get_gate(path: IdPath) -> Response:
+@resource.get("/gates/<id>", responses=declares({200: SHOWN, 304: NOT_MODIFIED}, NotFoundError))
+def get_gate(path: IdPath, header: ConditionHeader) -> Response:  # noqa: ARG001 - documents the header
     """Show one verdict."""
     with runtime().db.read() as session:
-        return answer(queries.get(session, path.id))
+        return versioned(queries.get(session, path.id))
 
 
 @resource.get("/gates/<id>/junit", responses=declares({200: JUNIT}, NotFoundError))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +12,15 @@ from sqlalchemy.exc import IntegrityError
 
 from app.config import Settings
 from app.db.models import Checkpoint, EvaluationMember, RegistrationState, WorkItem
+from app.db.queries import checkpoints as queries
 from app.db.queries.lookup import find
 from app.db.session import Database
-from app.db.statements import changed
+from app.db.statements import changed, lock_rows
 from app.errors import InUseError, InvalidRequestError, NameTakenError
+from app.representations.base import version_of
+from app.representations.catalogue import CheckpointDocument
 from app.representations.requests import CheckpointChange, CheckpointRequest
-from app.services import events, leases, registration
+from app.services import events, leases, registration, versions
 from app.services.leases import ItemLease
 from app.services.paths import allowed_path
 from ensembles.architectures import architecture_names
@@ -124,20 +127,34 @@ def complete_registration(db: Database, lease: ItemLease, facts: CheckpointFacts
         )
 
 
-def change(db: Database, key: str, request: CheckpointChange) -> None:
-    """Edit name, notes or tags; fields that the request does not set stay.
+def change(
+    db: Database, key: str, request: CheckpointChange, expected: Collection[str] | None = None
+) -> CheckpointDocument:
+    """Edit name, notes or tags; fields that the request does not set stay. The checkpoint as it is then.
+
+    Args:
+        db: the database.
+        key: id or name.
+        request: the edits.
+        expected: versions (`version_of` its document) that may be edited; None: whichever it is.
 
     Raises:
         NotFoundError: no such checkpoint.
+        PreconditionFailedError: it is another version.
         NameTakenError: another checkpoint has the new name.
     """
     edits = {name: value for name, value in request.model_dump(exclude_unset=True).items() if value is not None}
     try:
         with db.write() as session:
             row = find(session, Checkpoint, key)
+            lock_rows(session, Checkpoint, [row.id])
+            session.refresh(row)
+            versions.check("checkpoint", row.name, version_of(queries.get(session, row.id)), expected)
             if edits:
                 changed(session, update(Checkpoint).where(Checkpoint.id == row.id).values(**edits))
                 events.record(session, "checkpoint_changed", subject_id=row.id, fields=sorted(edits))
+                session.refresh(row)
+            return queries.get(session, row.id)
     except IntegrityError as error:
         raise NameTakenError("checkpoint", str(edits.get("name"))) from error
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,9 @@ from app.errors import (
     NotFoundError,
     NotReadyError,
     PathForbiddenError,
+    PreconditionFailedError,
 )
+from app.representations.base import version_of
 from app.representations.catalogue import CheckpointDocument
 from app.representations.requests import CheckpointChange, CheckpointRequest, DatasetRequest
 from app.services import checkpoints, datasets, leases
@@ -240,3 +244,20 @@ def test_an_unready_data_set_has_no_index(catalogue: Catalogue) -> None:
     assert (row.state, row.error_code) == ("failed", "empty_dataset")
     with pytest.raises(ValueError, match="'d' is failed and has no index"):
         datasets.load_index(catalogue.artifacts, row)
+
+
+def test_of_many_edits_of_one_version_at_once_one_is_made(catalogue: Catalogue) -> None:
+    catalogue.checkpoint("a")
+    seen = frozenset([version_of(checkpoints.change(catalogue.db, "a", CheckpointChange(notes="seen")))])
+    barrier = threading.Barrier(8)
+
+    def edit(number: int) -> bool:
+        barrier.wait()
+        try:
+            checkpoints.change(catalogue.db, "a", CheckpointChange(notes=f"by {number}"), seen)
+        except PreconditionFailedError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sorted(pool.map(edit, range(8))) == [False] * 7 + [True]
