@@ -18,6 +18,7 @@ from flask_wtf import CSRFProtect
 from app.access import gate
 from app.api import (
     answers,
+    badges,
     checkpoints,
     comparisons,
     datasets,
@@ -58,6 +59,7 @@ API_RESOURCES: Final = (
     evaluations,
     answers,
     comparisons,
+    badges,
     gates,
     workers,
     events,

@@ -44,6 +44,7 @@ def test_every_route_for_programs_is_in_the_document(app: OpenAPI, document: dic
 #: What is not for programs that read JSON.
 OTHER_MEDIA = {
     "/metrics": "text/plain",
+    "/api/v1/badges/{reference}.svg": "image/svg+xml",
     "/api/v1/gates/{id}/junit": "application/xml",
     "/api/v1/gates/{id}/markdown": "text/markdown",
 }
