@@ -18,6 +18,7 @@ from app.db.models.evaluations import (
 from app.db.models.gates import Baseline, Gate
 from app.db.models.operations import Event, Worker, WorkItem
 from app.db.models.predictions import PredictionPart, PredictionSet
+from app.db.models.webhooks import DeliveryState, Webhook, WebhookDelivery
 
 __all__ = [
     "LIVE_STATUSES",
@@ -25,6 +26,7 @@ __all__ = [
     "Baseline",
     "Checkpoint",
     "Dataset",
+    "DeliveryState",
     "Evaluation",
     "EvaluationMember",
     "EvaluationOutcomes",
@@ -37,6 +39,8 @@ __all__ = [
     "PredictionSet",
     "RegistrationState",
     "Score",
+    "Webhook",
+    "WebhookDelivery",
     "WorkItem",
     "Worker",
 ]
