@@ -15,6 +15,8 @@ from ensembles.errors import Problem
 DEFAULT_BIND = "127.0.0.1:8080"
 #: A worker that is not heard of for so long loses what it has in hands.
 DEFAULT_LEASE_SECONDS = 30.0
+#: Variables that are 0 or 1.
+SWITCHES = ("SOFTVOTE_WEBHOOK_ALLOW_PRIVATE", "SOFTVOTE_WEBHOOK_ALLOW_HTTP")
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
@@ -34,6 +36,8 @@ class Settings:
         secret_key: signs sessions and CSRF tokens; made on first start when not set. Never shown.
         url: where the CLI finds a running server; None for the local database.
         token: the CLI's bearer token. Never shown.
+        webhook_allow_private: webhooks may call addresses of this machine and its networks.
+        webhook_allow_http: webhooks may be called without TLS.
         lease_seconds: how long a worker that is not heard of keeps its work; a sixth of it between two heartbeats.
         fault: a failure to provoke, for tests: "point:n" or "point:n:kind", see `app.fault_points`.
     """
@@ -49,6 +53,8 @@ class Settings:
     secret_key: str | None = None
     url: str | None = None
     token: str | None = None
+    webhook_allow_private: bool = False
+    webhook_allow_http: bool = False
     lease_seconds: float = DEFAULT_LEASE_SECONDS
     fault: str | None = None
 
@@ -73,10 +79,12 @@ class Settings:
             secret_key=env.get("SOFTVOTE_SECRET_KEY") or None,
             url=(env.get("SOFTVOTE_URL") or "").rstrip("/") or None,
             token=env.get("SOFTVOTE_TOKEN") or None,
+            webhook_allow_private=env.get("SOFTVOTE_WEBHOOK_ALLOW_PRIVATE") == "1",
+            webhook_allow_http=env.get("SOFTVOTE_WEBHOOK_ALLOW_HTTP") == "1",
             lease_seconds=_number(env.get("SOFTVOTE_LEASE_SECONDS"), DEFAULT_LEASE_SECONDS),
             fault=env.get("SOFTVOTE_FAULT") or None,
         )
-        problems = settings.problems()
+        problems = [*settings.problems(), *_switch_problems(env)]
         if problems:
             raise ConfigurationError(problems)
         return settings
@@ -134,6 +142,8 @@ class Settings:
             "database_url": redacted(self.database_url),
             "broker_url": redacted(self.broker_url),
             **hidden,
+            "webhook_allow_private": f"{self.webhook_allow_private:d}",
+            "webhook_allow_http": f"{self.webhook_allow_http:d}",
             "lease_seconds": f"{self.lease_seconds:g}",
             **({} if self.fault is None else {"fault": self.fault}),
         }
@@ -145,6 +155,12 @@ def redacted(url: str) -> str:
     credentials, at, host = rest.rpartition("@")
     user = credentials.partition(":")[0]
     return f"{scheme}{separator}{user}{':***' if ':' in credentials else ''}{at}{host}"
+
+
+def _switch_problems(env: Mapping[str, str]) -> list[Problem]:
+    """What opens something is on, or off, or refused: a mistyped 1 must not pass for a 0."""
+    found = ((name, env.get(name) or "0") for name in SWITCHES)
+    return [Problem(name, "0 or 1", value) for name, value in found if value not in ("0", "1")]
 
 
 def _number(value: str | None, default: float) -> float:

@@ -28,7 +28,8 @@ from app.db.statements import changed, insert_new, lock_rows
 from app.errors import IdempotencyConflictError, LeaseLostError, NotFoundError, StateConflictError
 from app.fault_points import reach
 from app.representations.requests import EvaluationRequest
-from app.services import events, leases, planning, prediction_sets, verdicts
+from app.representations.webhooks import WebhookEvent
+from app.services import events, leases, notices, planning, prediction_sets, verdicts
 from app.services.leases import ItemLease
 from app.services.outcomes import NewOutcomes
 from app.services.verdicts import Verdict
@@ -243,6 +244,7 @@ def succeed(
             for one in outcomes
         )
         events.record(session, "evaluation_succeeded", evaluation_id=lease.evaluation_id)
+        notices.evaluation_ended(session, str(lease.evaluation_id), WebhookEvent.EVALUATION_FINISHED)
 
 
 def _unpredicted() -> ColumnElement[bool]:
@@ -277,6 +279,7 @@ def _fail(session: Session, evaluation_id: str, verdict: Verdict) -> bool:
     if not changed(session, statement):
         return False
     events.record(session, "evaluation_failed", evaluation_id=evaluation_id, code=verdict.code)
+    notices.evaluation_ended(session, evaluation_id, WebhookEvent.EVALUATION_FAILED)
     return True
 
 

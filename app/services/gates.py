@@ -19,7 +19,7 @@ from app.db.statements import changed, insert_new
 from app.errors import InvalidRequestError, NotFoundError
 from app.representations.comparisons import ComparedMetric
 from app.representations.gates import GateRequest
-from app.services import events, subjects
+from app.services import events, notices, subjects
 from app.services.compared_sides import IMAGE_VALUES, CommonClasses, check_same_truth, protocol_differences
 from app.services.subjects import Answers, Subject
 from ensembles.alignment import shared_images
@@ -69,6 +69,7 @@ def judge(db: Database, artifacts: ArtifactStore, request: GateRequest) -> str:
     with db.write() as session:
         session.add(Gate(**row))
         events.record(session, f"gate_{result.verdict}", evaluation_id=candidate.evaluation.id, subject_id=gate_id)
+        notices.verdict_given(session, gate_id)
     return gate_id
 
 

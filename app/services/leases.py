@@ -35,7 +35,8 @@ from app.db.session import Database
 from app.db.statements import changed, lock_rows
 from app.errors import LeaseLostError
 from app.fault_points import reach
-from app.services import events, registration
+from app.representations.webhooks import WebhookEvent
+from app.services import events, notices, registration
 
 LEASE_SECONDS = DEFAULT_LEASE_SECONDS
 #: Heartbeats in the time of one lease: a few may fail before it lapses.
@@ -255,6 +256,7 @@ def fail_owner(
         ended = {"status": EvaluationStatus.FAILED, "finished_at": now(session)}
         if changed(session, update(Evaluation).where(*fusing).values(**ended, **error)):
             events.record(session, "evaluation_failed", evaluation_id=evaluation_id, code=code)
+            notices.evaluation_ended(session, evaluation_id, WebhookEvent.EVALUATION_FAILED)
     if checkpoint_id is not None:
         registration.settle(session, Checkpoint, checkpoint_id, RegistrationState.FAILED, **error)
     if dataset_id is not None:

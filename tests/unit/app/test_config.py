@@ -68,3 +68,12 @@ def test_every_variable_that_the_code_reads_is_documented() -> None:
     documented = set(re.findall(r"^\| `(SOFTVOTE_\w+)`", (ROOT / "docs/settings.md").read_text(), re.MULTILINE))
     assert read
     assert read == documented
+
+
+def test_webhooks_call_no_private_address_and_no_http_unless_told_to() -> None:
+    plain = Settings.from_environment({})
+    assert (plain.webhook_allow_private, plain.webhook_allow_http) == (False, False)
+    opened = Settings.from_environment({"SOFTVOTE_WEBHOOK_ALLOW_PRIVATE": "1", "SOFTVOTE_WEBHOOK_ALLOW_HTTP": "0"})
+    assert (opened.webhook_allow_private, opened.webhook_allow_http) == (True, False)
+    with pytest.raises(ConfigurationError, match="SOFTVOTE_WEBHOOK_ALLOW_HTTP: 0 or 1; got 'yes'"):
+        Settings.from_environment({"SOFTVOTE_WEBHOOK_ALLOW_HTTP": "yes"})
