@@ -29,14 +29,12 @@ def main() -> int:
     document = served()
     broken = breaking_changes(golden(), document) if GOLDEN.exists() else []
     for change in broken:
-        print(f"breaks clients: {change}", file=sys.stderr)
+        sys.stderr.write(f"breaks clients: {change}\n")
     if broken and not allowed:
-        print(
-            f"{GOLDEN.name} stays as it was; with --breaking (make openapi BREAKING=1) it is written", file=sys.stderr
-        )
+        sys.stderr.write(f"{GOLDEN.name} stays as it was; make openapi BREAKING=1 writes it all the same\n")
         return 1
     GOLDEN.write_text(text_of(document), encoding="utf-8")
-    print(f"{GOLDEN.name}: {sum(map(len, document['paths'].values()))} operations")
+    sys.stdout.write(f"{GOLDEN.name}: {sum(map(len, document['paths'].values()))} operations\n")
     return 0
 
 
