@@ -1,4 +1,4 @@
-"""Soft voting: means of posteriors, over the members of an ensemble and over the views of one checkpoint.
+"""How posteriors become one: means, log pools and votes, over an ensemble's members and over a checkpoint's views.
 
 Every function works row by row, so a caller may pass row blocks of memory maps and never hold whole prediction sets.
 """
@@ -81,6 +81,81 @@ def geometric_probs(
     return pooled
 
 
+def vote_shares(
+    members: Sequence[NDArray[np.floating[Any]]], weights: Sequence[float] | None = None
+) -> NDArray[np.float64]:
+    """Each class's share of the (weighted) votes of M members for the class they hold likeliest: the majority rule.
+
+    A member that holds several classes likeliest divides its vote among them. Equal shares are equal to the bit for
+    equal weights, so that ties count against the label as everywhere.
+
+    Args:
+        members: M arrays (N, K) of one shape; row n is the same image in all of them, and no row is unreadable.
+        weights: one finite number >= 0 a member, of any sum above 0; None means equal.
+
+    Returns:
+        (N, K) float64; rows sum to 1.
+
+    Raises:
+        SpecError: no member, unequal shapes, or weights that break their rule.
+        NonFiniteProbsError: a member holds NaN or infinity, also where its weight is 0.
+    """
+    arrays = _checked_members(members)
+    shares = [1.0] * len(arrays) if weights is None else _relative_weights(weights, len(arrays))
+    if not all(np.isfinite(probs).all() for probs in arrays):
+        _raise_non_finite(arrays)
+    likeliest = [probs == probs.max(axis=1, keepdims=True) for probs in arrays]
+    parts = np.array([of_member.sum(axis=1) for of_member in likeliest])
+    # Votes are counted in whole parts of a vote: a third and two thirds must sum to exactly one.
+    whole = np.lcm.reduce(parts, axis=0)
+    votes: NDArray[np.float64] = np.zeros(arrays[0].shape, dtype=np.float64)
+    for share, of_member, divided in zip(shares, likeliest, parts, strict=True):
+        votes += of_member * (share * (whole // divided))[:, np.newaxis]
+    votes /= (sum(shares) * whole)[:, np.newaxis]
+    return votes
+
+
+def fuse(
+    spec: FusionSpec, members: Sequence[NDArray[np.floating[Any]]], weights: Sequence[float] | None = None
+) -> NDArray[np.float64]:
+    """Members' posteriors fused by a rule, before its temperature.
+
+    Args:
+        spec: names the rule.
+        members: M arrays (N, K) of one shape.
+        weights: of the members; None means equal.
+
+    Raises:
+        SpecError: no member, unequal shapes, or weights that break their rule.
+        NonFiniteProbsError: a member holds NaN or infinity.
+    """
+    return _RULES[spec.rule](members, weights)
+
+
+def temper(probs: NDArray[np.floating[Any]], temperature: float) -> NDArray[np.float64]:
+    """Posteriors at a temperature T > 0: softmax of their logarithms divided by T; zeros stay zeros.
+
+    Above 1 they become less sure, below 1 surer. No class overtakes another, so errors are those of `probs`, except
+    that two classes closer than a rounding may become equal: count errors before.
+
+    Args:
+        probs: (N, K), finite, each row with a number above 0.
+        temperature: T, a finite number above 0.
+
+    Returns:
+        (N, K); rows sum to 1.
+
+    Raises:
+        SpecError: T breaks its rule.
+    """
+    FusionSpec(temperature=temperature)
+    # Divided by the largest first: a power of a small number would be 0 in every class.
+    ratios = np.asarray(probs, dtype=np.float64) / probs.max(axis=1, keepdims=True)
+    powers: NDArray[np.float64] = ratios ** (1 / temperature)
+    powers /= powers.sum(axis=1, keepdims=True)
+    return powers
+
+
 def combine_views(views: Sequence[ViewSpec], probs: Sequence[NDArray[np.floating[Any]]]) -> NDArray[np.float64]:
     """One checkpoint's posteriors from those of its views: mean over the scales of a mode, then the mean of the modes.
 
@@ -130,3 +205,6 @@ def _raise_non_finite(arrays: Sequence[NDArray[np.floating[Any]]]) -> None:
         bad_rows = np.flatnonzero(~np.isfinite(array).all(axis=1))
         if len(bad_rows):
             raise NonFiniteProbsError(f"members[{position}]", int(bad_rows[0]), len(bad_rows))
+
+
+_RULES = {"mean": average_probs, "geometric": geometric_probs, "vote": vote_shares}

@@ -7,13 +7,14 @@ is read once, block by block, and errors, calibration, confusion and comparisons
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ensembles.errors import Problem, SpecError
+from ensembles.fusion import temper
 from ensembles.metrics import (
     MIN_PROB,
     brier_from,
@@ -100,18 +101,25 @@ class ImageOutcomes:
         return cls(*(np.concatenate([getattr(block, field.name) for block in blocks]) for field in fields(cls)))
 
 
-def score_images(probs: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> ImageOutcomes:
+def score_images(
+    probs: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]], temperature: float | None = None
+) -> ImageOutcomes:
     """Outcomes of a block of images; those of blocks of any size, concatenated, are those of the whole.
 
     Args:
         probs: (N, K) finite, such as a block of a memory map; a thousand rows or so at a time are fastest.
         labels: (N,) integers in 0..K-1.
+        temperature: at which confidences and the like are taken; ranks and predictions are those of `probs`.
 
     Raises:
         SpecError: shapes or labels break a rule.
         NonFiniteProbsError: a row holds NaN or infinity.
     """
     check_labels(probs, labels)
+    if temperature is not None:
+        plain = score_images(probs, labels)
+        tempered = score_images(temper(probs, temperature), labels)
+        return replace(tempered, ranks=plain.ranks, predicted=plain.predicted)
     squares = sums_of_squares(probs)
     # A sum of squares is finite only where every number is: the rows need not be read again to know.
     if not np.isfinite(squares).all():

@@ -27,6 +27,7 @@ from ensembles.specs import (
 )
 
 Scales = Literal["multi", "single", "recipe"] | tuple[int, ...]
+FusionRule = Literal["mean", "geometric", "vote"]
 
 #: What a protocol passes on to each of its views, unchanged and under the same name.
 _VIEW_FIELDS = (
@@ -202,10 +203,17 @@ class Protocol:
 
 @dataclass(frozen=True)
 class FusionSpec:
-    """How members' posteriors become one: a mean, weighted where `weights` (one a member, in order) are given."""
+    """How members' posteriors become one.
 
-    rule: Literal["mean"] = "mean"
+    Attributes:
+        rule: "mean", "geometric" (normalised geometric mean) or "vote" (shares of votes for the likeliest class).
+        weights: one a member, in order; None means equal.
+        temperature: the logarithms of the fused posteriors are divided by it; None means 1. It changes no error.
+    """
+
+    rule: FusionRule = "mean"
     weights: tuple[float, ...] | None = None
+    temperature: float | None = None
 
     def __post_init__(self) -> None:
         problems = []
@@ -218,15 +226,31 @@ class FusionSpec:
         ):
             rule = "null, or one finite number >= 0 a member with a sum above 0"
             problems.append(Problem("fusion.weights", rule, _list_of(self.weights)))
+        low, high = TEMPERATURES
+        if self.temperature is not None and not (
+            isinstance(self.temperature, int | float)
+            and not isinstance(self.temperature, bool)
+            and low <= self.temperature <= high
+        ):
+            problems.append(Problem("fusion.temperature", f"null, or a number from {low} to {high}", self.temperature))
         if problems:
             raise SpecError(problems)
 
+    @classmethod
+    def from_dict(cls, form: Mapping[str, Any]) -> FusionSpec:
+        """The inverse of `to_dict`."""
+        weights = form["weights"]
+        return cls(form["rule"], None if weights is None else tuple(weights), form.get("temperature"))
+
     def to_dict(self) -> dict[str, Any]:
-        """JSON form."""
-        return {"rule": self.rule, "weights": None if self.weights is None else list(self.weights)}
+        """JSON form; a temperature only where there is one."""
+        form: dict[str, Any] = {"rule": self.rule, "weights": None if self.weights is None else list(self.weights)}
+        return form if self.temperature is None else form | {"temperature": self.temperature}
 
 
-FUSION_RULES: tuple[str, ...] = ("mean",)
+FUSION_RULES: tuple[FusionRule, ...] = ("mean", "geometric", "vote")
+#: Beyond these, powers of posteriors leave float64.
+TEMPERATURES = (0.01, 100.0)
 
 PRESETS: dict[str, Protocol] = {
     name: replace(protocol, name=name)

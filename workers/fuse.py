@@ -61,6 +61,7 @@ def fuse_evaluation(context: WorkerContext, item: ItemLease) -> None:
         kept,
         n_unreadable,
         context.heartbeat.step,
+        plan.fusion,
     )
     provenance = {
         **plan.provenance,

@@ -14,6 +14,7 @@ from app.errors import NotFoundError
 from app.services import datasets, predictions
 from app.services.predictions import PartFile
 from ensembles.class_orders import map_classes
+from ensembles.protocols import FusionSpec
 from ensembles.specs import ViewSpec
 
 
@@ -53,6 +54,7 @@ class FusionPlan:
     excluded: frozenset[str]
     unreadable: frozenset[int]
     members: tuple[PlannedMember, ...]
+    fusion: FusionSpec
     provenance: dict[str, Any]
 
     def views(self) -> Iterator[PlannedView]:
@@ -87,6 +89,7 @@ def read_plan(session: Session, evaluation_id: str) -> FusionPlan:
             if image["index"] < evaluation.images
         ),
         members=members,
+        fusion=FusionSpec.from_dict(evaluation.fusion),
         provenance=_provenance(session, evaluation, views),
     )
 

@@ -15,14 +15,18 @@ from numpy.typing import NDArray
 from app.fault_points import reach
 from app.services.evaluations import NewScore
 from ensembles.calibration import expected_calibration_error, reliability_curve
-from ensembles.fusion import average_probs
+from ensembles.fusion import average_probs, fuse
 from ensembles.outcomes import ImageOutcomes, score_images
 from ensembles.predictions import PosteriorParts
+from ensembles.protocols import FusionSpec
 from ensembles.specs import ViewSpec
 from ensembles.statistics import wilson_interval
 
 #: Bytes of float64 posteriors that the rows of one block may fill.
 _BLOCK_BYTES = 1 << 28
+
+#: The equal or weighted mean of members, at no temperature.
+MEAN = FusionSpec()
 
 Block = NDArray[np.floating[Any]]
 
@@ -85,8 +89,8 @@ class _Row:
     members: list[dict[str, Any]]
     blocks: list[ImageOutcomes] = field(default_factory=list)
 
-    def count(self, probs: Block, labels: NDArray[np.int64]) -> None:
-        self.blocks.append(score_images(probs, labels))
+    def count(self, probs: Block, labels: NDArray[np.int64], temperature: float | None = None) -> None:
+        self.blocks.append(score_images(probs, labels, temperature))
 
     def scores(self, position: int, n: int, n_unreadable: int) -> Iterator[NewScore]:
         # Means over all images at once: sums of blocks would depend on how they were cut.
@@ -123,8 +127,9 @@ class ScoreTable:
     checkpoint; with one checkpoint, the ensemble.
     """
 
-    def __init__(self, members: Sequence[ScoredMember]) -> None:
+    def __init__(self, members: Sequence[ScoredMember], fusion: FusionSpec) -> None:
         self._members = members
+        self._fusion = fusion
         self._views = [
             [_checkpoint_row(member, [scored.view.scale], scored.view.mode) for scored in member.views]
             for member in members
@@ -174,7 +179,8 @@ class ScoreTable:
                 checkpoint_row.count(probs, labels)
             fused.append(probs)
         if self._ensemble is not None:
-            self._ensemble.count(average_probs(fused, [member.weight for member in self._members]), labels)
+            probs = fuse(self._fusion, fused, [member.weight for member in self._members])
+            self._ensemble.count(probs, labels, self._fusion.temperature)
 
     def scores(self, n: int, n_unreadable: int) -> list[NewScore]:
         """What was counted.
@@ -209,6 +215,7 @@ def score_members(
     kept: NDArray[np.bool_],
     n_unreadable: int,
     progress: Callable[[], None],
+    fusion: FusionSpec = MEAN,
 ) -> ScoredEvaluation:
     """Fuse and score the first N images.
 
@@ -218,8 +225,9 @@ def score_members(
         kept: (N,), at least one True; False leaves an image out of every row.
         n_unreadable: reported beside every score.
         progress: called after each block.
+        fusion: rule and temperature; the weights are the members' own.
     """
-    table = ScoreTable(members)
+    table = ScoreTable(members, fusion)
     views = [scored for member in members for scored in member.views]
     # Each view's block, on the way up one mean for each mode, member and the ensemble, and two copies while scoring.
     row_bytes = 8 * views[0].posteriors.classes * (2 * len(views) + len(members) + 3)

@@ -27,6 +27,7 @@ from app.cli.output import (
 from app.representations.evaluations import ScoresDocument
 from app.representations.requests import EvaluationRequest, FusionRequest
 from app.representations.tabular import Cell, metric_text, score_table, to_csv, to_markdown
+from ensembles.protocols import FUSION_RULES
 
 TERMINAL = ("succeeded", "failed", "cancelled")
 POLL_SECONDS = 0.5
@@ -41,7 +42,8 @@ _WIDE_ENOUGH = 130
     "--checkpoint", "checkpoints", required=True, multiple=True, help="Name of a registered checkpoint; may repeat."
 )
 @click.option("--protocol", default="vgg-multi-scale-dense", show_default=True, help="A preset's name, or a JSON file.")
-@click.option("--fusion", default="mean", show_default=True, help="Fusion rule.")
+@click.option("--fusion", type=click.Choice(FUSION_RULES), default="mean", show_default=True, help="Fusion rule.")
+@click.option("--temperature", type=float, help="Of the fused posteriors: above 1 less sure; changes no error.")
 @click.option("--weight", "weights", type=float, multiple=True, help="One a checkpoint, in their order.")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N images in canonical order, a fair sample.")
 @click.option("--force", is_flag=True, help="Predict anew, whatever is known.")
@@ -63,6 +65,7 @@ def evaluate(
     checkpoints: tuple[str, ...],
     protocol: str,
     fusion: str,
+    temperature: float | None,
     weights: tuple[float, ...],
     limit: int | None,
     force: bool,
@@ -78,7 +81,7 @@ def evaluate(
         dataset=dataset,
         checkpoints=list(checkpoints),
         protocol=_protocol(protocol),
-        fusion=FusionRequest(rule=fusion, weights=list(weights) or None),
+        fusion=FusionRequest(rule=fusion, weights=list(weights) or None, temperature=temperature),
         limit=limit,
         force=force,
         priority=priority,

@@ -31,6 +31,10 @@ def cli_command(request: EvaluationRequest) -> str:
         before = f"echo {shlex.quote(json.dumps(request.protocol))} > protocol.json\n"
         words.append("--protocol protocol.json")
     words += [f"--weight {weight:g}" for weight in request.fusion.weights or ()]
+    if request.fusion.rule != "mean":
+        words.append(f"--fusion {shlex.quote(request.fusion.rule)}")
+    if request.fusion.temperature is not None:
+        words.append(f"--temperature {request.fusion.temperature:g}")
     if request.limit is not None:
         words.append(f"--limit {request.limit}")
     if request.force:

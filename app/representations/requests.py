@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from app.representations.base import Request
 
@@ -16,11 +16,25 @@ Notes = Annotated[str, Field(max_length=10_000, pattern=NO_NUL)]
 HostPath = Annotated[str, Field(min_length=1, max_length=4096, pattern=NO_NUL)]
 
 
+def without_none(written: dict[str, Any], *names: str) -> dict[str, Any]:
+    """A written document without the fields among `names` that are null."""
+    return {name: value for name, value in written.items() if value is not None or name not in names}
+
+
 class FusionRequest(Request):
-    """How members become one; `weights` one a member, in order."""
+    """How members become one; `weights` one a member, in order.
+
+    The rule is `mean`, `geometric` or `vote`; a temperature divides the logarithms of the fused posteriors.
+    """
 
     rule: str = "mean"
     weights: list[float] | None = None
+    temperature: float | None = None
+
+    @model_serializer(mode="wrap")
+    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without a temperature as before there was one: stored requests and their digests stay what they are."""
+        return without_none(write(self), "temperature")
 
 
 class MemberRequest(Request):

@@ -150,7 +150,11 @@ def _fusion(request: EvaluationRequest, members: Sequence[MemberRequest], proble
     if weights is None and all(weight == 0 for weight in own):
         problems.append(Problem("checkpoints", "at least one weight above 0", own))
     try:
-        spec = FusionSpec(rule=request.fusion.rule, weights=None if weights is None else tuple(weights))  # type: ignore[arg-type]
+        spec = FusionSpec(
+            rule=request.fusion.rule,  # type: ignore[arg-type]
+            weights=None if weights is None else tuple(weights),
+            temperature=request.fusion.temperature,
+        )
     except SpecError as error:
         problems += error.problems
         return None

@@ -15,8 +15,9 @@ from app.db.models import EvaluationMember, EvaluationSet, LeaseState, Predictio
 from app.errors import ArtifactDamagedError
 from app.services.subjects import Subject
 from ensembles.errors import PosteriorsFormatError, SpecError
-from ensembles.fusion import average_probs, combine_views
+from ensembles.fusion import combine_views, fuse, temper
 from ensembles.predictions import PosteriorPart, read_rows
+from ensembles.protocols import FusionSpec
 from ensembles.specs import ViewSpec
 
 #: A member of an evaluation: the evaluation's id and the member's position.
@@ -39,7 +40,7 @@ class MemberPosteriors:
         self._read: dict[MemberKey, NDArray[np.float64]] = {}
 
     def of(self, subject: Subject) -> NDArray[np.float64]:
-        """(n, K), the mean over scales, then over modes, then over members by their weights.
+        """(n, K), the mean over scales, then over modes, then members fused as their evaluation says.
 
         Raises:
             ArtifactDamagedError: a file is missing, or is none of posteriors of these images.
@@ -47,7 +48,9 @@ class MemberPosteriors:
         members = [self._member(member) for member in subject.members]
         if len(members) == 1:
             return members[0]
-        return average_probs(members, [member.weight for member in subject.members])
+        fusion = FusionSpec.from_dict(subject.evaluation.fusion)
+        probs = fuse(fusion, members, [member.weight for member in subject.members])
+        return probs if fusion.temperature is None else temper(probs, fusion.temperature)
 
     def _member(self, member: EvaluationMember) -> NDArray[np.float64]:
         key = (member.evaluation_id, member.position)

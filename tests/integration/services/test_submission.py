@@ -9,6 +9,7 @@ import pytest
 from app.errors import IdempotencyConflictError, InvalidRequestError
 from app.representations.requests import CheckpointRequest, EvaluationRequest
 from app.services import checkpoints, evaluations
+from ensembles.canonical import digest
 from ensembles.configurations import Architecture
 from ensembles.torchvision_networks import TorchvisionArchitecture
 from tests.catalogue import Catalogue
@@ -205,3 +206,22 @@ def test_class_names_must_be_the_data_sets_in_any_order(catalogue: Catalogue) ->
     catalogue.checkpoint("other", class_names=[*names[:-1], "dog"])
     catalogue.submit("turned", protocol=DENSE)
     assert problems(catalogue, "other", protocol=DENSE) == {"checkpoints.0": "class_names_mismatch"}
+
+
+@pytest.mark.parametrize("rule", ["geometric", "vote"])
+def test_members_may_be_fused_by_another_rule_at_a_temperature(catalogue: Catalogue, rule: str) -> None:
+    catalogue.dataset()
+    catalogue.checkpoint("a")
+    catalogue.checkpoint("b")
+    fusion = {"rule": rule, "weights": None, "temperature": 2.5}
+    evaluation_id = catalogue.submit("a", "b", protocol=DENSE, fusion=fusion)
+    assert catalogue.get(evaluation_id).fusion == fusion
+    assert problems(catalogue, "a", "b", protocol=DENSE, fusion={"temperature": 0.0}) == {
+        "fusion.temperature": "invalid_value"
+    }
+
+
+def test_a_request_without_a_temperature_is_stored_as_before_there_was_one() -> None:
+    request = EvaluationRequest(dataset="d", checkpoints=["a"])
+    assert request.model_dump(mode="json")["fusion"] == {"rule": "mean", "weights": None}
+    assert digest(request.model_dump(mode="json")) == "4c42a3a78cddde56d2c9ece4d94b112857d80d20e60c252a41ffeab9cb5e1a16"

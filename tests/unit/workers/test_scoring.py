@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,10 @@ from numpy.typing import NDArray
 
 from app.services.evaluations import NewScore
 from ensembles.calibration import expected_calibration_error, reliability_curve
+from ensembles.fusion import geometric_probs, temper, vote_shares
+from ensembles.metrics import MIN_PROB
 from ensembles.predictions import PosteriorPart, PosteriorParts, save_posteriors
+from ensembles.protocols import FusionSpec
 from ensembles.specs import ViewSpec
 from ensembles.statistics import wilson_interval
 from workers import scoring
@@ -119,6 +123,19 @@ def test_every_number_is_that_of_the_nested_mean_over_whole_arrays(stored: Store
     both, other = (dense + crops) / 2, (b[0] + b[1]) / 2
     for position, probs in enumerate([*a, *b, dense, crops, other, both, (3 * both + other) / 4]):
         assert values(scores, position) == pytest.approx(expected(probs), rel=1e-12)
+
+
+@pytest.mark.parametrize(("rule", "fused"), [("geometric", geometric_probs), ("vote", vote_shares)])
+def test_another_rule_and_a_temperature_fuse_the_members_only(rule: str, fused: Any, stored: Stored) -> None:
+    members = [stored.member("a", VIEWS[:2], 3.0), stored.member("b", VIEWS[:2], 1.0)]
+    fusion = FusionSpec(rule, temperature=1.5)  # type: ignore[arg-type]
+    scores = score_members(members, LABELS, ALL, 0, lambda: None, fusion).scores
+    means = [(stored.arrays[name, 0].astype(np.float64) + stored.arrays[name, 1]) / 2 for name in "ab"]
+    probs = fused(means, [3.0, 1.0])
+    tempered = np.maximum(temper(probs, 1.5), MIN_PROB)
+    assert values(scores, 4) == pytest.approx(expected(means[0]), rel=1e-12)
+    assert values(scores, 6)[:2] == expected(np.maximum(probs, MIN_PROB))[:2]
+    assert values(scores, 6)[2:] == pytest.approx(expected(tempered)[2:], rel=1e-9)
 
 
 def test_errors_carry_wilson_intervals_and_the_other_metrics_none(stored: Stored) -> None:
