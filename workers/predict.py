@@ -21,7 +21,7 @@ from ensembles import engine
 from ensembles.architectures import architecture_from_dict, block_size
 from ensembles.decoding import decoder_version
 from ensembles.errors import NonFiniteOutputError, PredictionStoppedError
-from ensembles.jobs import PredictedRange
+from ensembles.jobs import PredictedRange, UnreadableImage
 from ensembles.multicrop import crop_batch_size
 from ensembles.networks import LoadedNetwork
 from ensembles.predictions import check_rows
@@ -86,7 +86,8 @@ class _SliceRun:
         except Exception as error:
             self._fail(self._slice.parts, error)
             return
-        for group in self._context.networks.groups(self._slice.parts):
+        self._set_aside(images)
+        for group in self._context.networks.groups(list(self._open.values())):
             self._predict(group, images)
 
     def hand_back(self) -> None:
@@ -95,6 +96,13 @@ class _SliceRun:
             remaining = replace(self._slice, parts=tuple(self._open.values()))
             self._context.patiently(lambda: predictions.release_slice(self._db, remaining))
             log.info("parts_released", parts=sorted(self._open))
+
+    def _set_aside(self, images: DatasetImages) -> None:
+        """Record the image that killed one worker after the other as unreadable, without touching it."""
+        deadly = [part for part in self._slice.parts if part.killed]
+        if deadly:
+            ranges = tuple(_without_a_posterior(part, images, self._slice.start) for part in deadly)
+            self._record(deadly, _Prediction(ranges, None, 0.0), images)
 
     def _predict(self, group: Sequence[LeasedPart], images: DatasetImages) -> None:
         networks = self._load(group)
@@ -182,7 +190,8 @@ class _SliceRun:
         self._delete_unreferenced([done for done in finished if done.part.id not in completed])
         self._close(parts)
         fenced = sorted(part.id for part in parts if part.id not in completed)
-        self._context.rate.add(len(records) * len(parts), sum(macs), prediction.seconds)
+        if prediction.seconds:
+            self._context.rate.add(len(records) * len(parts), sum(macs), prediction.seconds)
         log.info("parts_done", parts=sorted(completed), fenced=fenced, seconds=round(prediction.seconds, 3))
 
     def _store(
@@ -232,6 +241,15 @@ class _SliceRun:
         for part in parts:
             del self._open[part.id]
         self._context.heartbeat.let_go({part.id for part in parts})
+
+
+def _without_a_posterior(part: LeasedPart, images: DatasetImages, index: int) -> PredictedRange:
+    """What is stored for an image that is not to be tried again."""
+    probs = np.full((1, architecture_from_dict(part.architecture).classes), np.nan, dtype=np.float32)
+    reason = f"{part.killed} workers in a row vanished while they predicted it"
+    unreadable = UnreadableImage(index, images.files[index].id, reason)
+    view = ViewSpec.from_dict(part.view)
+    return PredictedRange(part.checkpoint_name, view, index, index + 1, probs, (unreadable,))
 
 
 def _planned_batch(part: LeasedPart) -> int:

@@ -207,7 +207,10 @@ def _take_returned(
     for part in sorted(chosen, key=lambda part: part.id):
         if not leases.take(session, PredictionPart, part.id, part.token, hold):
             raise _OvertakenError
-    return [TakenPart(part.id, part.set_id, part.start, part.stop, part.token + 1, part.batch) for part in chosen]
+    return [
+        TakenPart(part.id, part.set_id, part.start, part.stop, part.token + 1, part.batch, part.lost_leases)
+        for part in chosen
+    ]
 
 
 def _carve(session: Session, sets: Mapping[str, _WantedSet], macs_budget: float, hold: leases.Hold) -> list[TakenPart]:

@@ -46,6 +46,8 @@ MAX_ATTEMPTS = 5
 BACK_OFF_SECONDS = 5.0
 #: So many holders may vanish over a row before it is suspected to be what kills them.
 MAX_LOST_LEASES = 3
+#: Of one prediction set, so many single images are set aside for killing their workers before the set is given up.
+MAX_SET_ASIDE = 3
 
 #: Of a row that is made in a worker's hands.
 FIRST_TOKEN = 1
@@ -128,7 +130,13 @@ def end_in_error(
 def cut(session: Session, part: PredictionPart, middle: int) -> None:
     """Shorten a part that nobody holds to [start, middle), and add the rest as a part of its own."""
     rest = PredictionPart(
-        id=new_id(), set_id=part.set_id, start=middle, stop=part.stop, attempts=part.attempts, batch=part.batch
+        id=new_id(),
+        set_id=part.set_id,
+        start=middle,
+        stop=part.stop,
+        attempts=part.attempts,
+        lost_leases=part.lost_leases,
+        batch=part.batch,
     )
     part.stop = middle
     session.add(rest)

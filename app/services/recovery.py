@@ -133,7 +133,7 @@ def _expire_parts(db: Database) -> list[str]:
 
 
 def _expire_part(session: Session, row: PredictionPart) -> None:
-    """Back to pending; too often lost, in two halves; a single block too often lost, failed."""
+    """Back to pending; too often lost, in two halves; an image that is left alone, set aside; too many such, failed."""
     lost = row.lost_leases + 1
     prediction_set = session.get_one(PredictionSet, row.set_id)
     row.lease_until = None
@@ -145,24 +145,45 @@ def _expire_part(session: Session, row: PredictionPart) -> None:
     row.state = LeaseState.PENDING
     outcome = "part_expired"
     if lost >= leases.MAX_LOST_LEASES:
-        middle = split_point(row.start, row.stop, prediction_set.block, (row.stop - row.start) // 2)
+        images = row.stop - row.start
+        middle = split_point(row.start, row.stop, prediction_set.block, images // 2)
         if middle < row.stop:
             outcome = "part_split"
             row.lost_leases = 0
             leases.cut(session, row, middle)
-        else:
+        elif _others_set_aside(session, row) >= leases.MAX_SET_ASIDE:
+            # Then it is not the images: a network that breaks its process would have all of them set aside.
             outcome = "part_failed"
             row.state = LeaseState.FAILED
             row.finished_at = now(session)
             row.error_code = WORKER_LOST
+            view = f"{prediction_set.view['mode']} {prediction_set.view['scale']}"
+            which, them = f"images {row.start} to {row.stop - 1}", "them"
+            if images == 1:
+                which, them = f"image {row.start}", "it"
             row.error_message = (
-                f"images {row.start} to {row.stop - 1} of view {prediction_set.view['mode']} "
-                f"{prediction_set.view['scale']}: {lost} workers in a row vanished while they predicted them"
+                f"{which} of view {view}: {lost} workers in a row vanished while they predicted {them}, "
+                f"and over {leases.MAX_SET_ASIDE} other images before"
             )
+        elif images > 1:
+            # Under suspicion by now: one more loss has each half halved again, and only a single image gets three.
+            outcome = "part_split"
+            row.lost_leases = leases.MAX_LOST_LEASES - 1 if images > 3 else 0
+            leases.cut(session, row, row.start + images // 2)
+        else:
+            outcome = "part_set_aside"
     events.record(
         session, outcome, subject_id=row.id, worker_id=row.worker_id, token=row.token, start=row.start, stop=row.stop
     )
     session.flush()
+
+
+def _others_set_aside(session: Session, row: PredictionPart) -> int:
+    """How many other images of the same set were set aside."""
+    others = (PredictionPart.set_id == row.set_id, PredictionPart.id != row.id)
+    alone = PredictionPart.stop == PredictionPart.start + 1
+    deadly = (alone, PredictionPart.lost_leases >= leases.MAX_LOST_LEASES)
+    return session.scalars(select(func.count()).where(*others, *deadly)).one()
 
 
 def _full_batch(prediction_set: PredictionSet) -> int:

@@ -10,7 +10,7 @@ from sqlalchemy import BindParameter, Row, bindparam, select
 from sqlalchemy.orm import Session, defer
 
 from app.db.models import Checkpoint, Dataset, PredictionSet
-from app.services import datasets
+from app.services import datasets, leases
 from app.services.slices import LeasedPart, LeasedSlice
 from ensembles.class_orders import map_classes
 
@@ -36,7 +36,10 @@ _SETS = (
 
 @dataclass(frozen=True)
 class TakenPart:
-    """A part in the hands of the worker that asked, under `token`; `batch` is the most that a pass may try, or None."""
+    """A part in the hands of the worker that asked, under `token`.
+
+    `batch` is the most that a pass may try, or None; `lost_leases` counts the workers that vanished over it before.
+    """
 
     id: str
     set_id: str
@@ -44,6 +47,7 @@ class TakenPart:
     stop: int
     token: int
     batch: int | None
+    lost_leases: int = 0
 
 
 def describe_slice(session: Session, parts: Sequence[TakenPart]) -> LeasedSlice:
@@ -77,5 +81,6 @@ def _leased_part(part: TakenPart, row: Row[Any], dataset: Dataset) -> LeasedPart
         architecture=row.architecture or {},
         preprocessing=row.preprocessing or {},
         batch_limit=part.batch,
+        killed=part.lost_leases if part.lost_leases >= leases.MAX_LOST_LEASES else 0,
         class_outputs=None if mapping is None else mapping.outputs,
     )

@@ -24,6 +24,7 @@ class LeasedPart:
         architecture: `Architecture.to_dict()`.
         preprocessing: `Preprocessing.to_dict()`.
         batch_limit: the most images (dense) or crops of one forward pass to try, after leases on it vanished; or None.
+        killed: where it is one image over which so many workers vanished that no more is to try it, how many; else 0.
         class_outputs: for each class of the data set the network's output that means it; None where they are the same.
     """
 
@@ -38,6 +39,7 @@ class LeasedPart:
     architecture: dict[str, Any]
     preprocessing: dict[str, Any]
     batch_limit: int | None
+    killed: int = 0
     class_outputs: tuple[int, ...] | None = None
 
 

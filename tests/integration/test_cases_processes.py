@@ -166,8 +166,9 @@ def test_f12_an_image_that_kills_its_process_is_isolated_and_named_and_the_rest_
 ) -> None:
     poison = scan_image_folder(filled.folder / "data" / "pictures").ids[70]
     evaluation_id = made.submit(["a"], protocol=ONE_VIEW)
+    patient = made.submit(["a"], protocol=ONE_VIEW, unreadable="skip")
     crashes = 0
-    for _ in range(20):
+    for _ in range(30):
         process = processes.Process(target=forked.work, args=(dict(made.environment), poison))
         process.start()
         process.join(60)
@@ -179,19 +180,17 @@ def test_f12_an_image_that_kills_its_process_is_isolated_and_named_and_the_rest_
     failed = made.evaluation(evaluation_id)
     assert failed.status == "failed"
     assert failed.error is not None
-    assert failed.error.code == "worker_lost"
-    assert "images 64 to 127 of view dense 40: 3 workers in a row vanished" in failed.error.message
-    # Three for each of [0, 130), [64, 130), [64, 128).
-    assert crashes == 9
+    assert failed.error.code == "unreadable_image"
+    assert f"first {poison!r}: 3 workers in a row vanished while they predicted it" in failed.error.message
+    # Three for each of [0, 130), [64, 130), [64, 128); one for each half of a block; three for the image alone.
+    assert crashes == 9 + 5 + 3
     with made.runtime.db.read() as session:
         parts = session.scalars(select(PredictionPart).order_by(PredictionPart.start)).all()
-    assert [(part.start, part.stop, part.state) for part in parts] == [
-        (0, 64, "done"),
-        (64, 128, "failed"),
-        (128, 130, "pending"),  # nobody wants it any more
-    ]
-    # What is known of the others is a number without another look at them.
-    assert made.run(made.submit(["a"], protocol=ONE_VIEW, limit=64)).status == "succeeded"
+    assert {part.state for part in parts} == {"done"}
+    assert [(part.start, part.stop) for part in parts if part.n_unreadable] == [(70, 71)]
+    kept = made.run(patient)
+    assert kept.status == "succeeded"
+    assert {(score.n, score.n_unreadable) for score in made.scores(patient)} == {(129, 1)}
 
 
 #: Slices by default; reliability asks for 1,000, which SOFTVOTE_TEST_SLICES=1000 runs.

@@ -12,7 +12,7 @@ from tests.nemesis.history import EvaluationRow, EventRow, History, ScoreRow
 _LEASED = ("part_leased", "item_leased")
 _DONE = ("part_done", "item_done")
 _FENCED = ("part_fenced", "item_fenced")
-_TAKEN_BACK = ("part_expired", "part_split", "item_expired")
+_TAKEN_BACK = ("part_expired", "part_split", "part_set_aside", "item_expired")
 #: Metrics that count answers.
 _COUNTED = ("top1_error", "top5_error")
 #: Of a mean over images of what probabilities give, between forward passes of different batch sizes.

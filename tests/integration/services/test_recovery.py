@@ -70,25 +70,48 @@ def test_f32_a_second_lost_lease_halves_the_batch_of_the_next(catalogue: Catalog
         lose(catalogue)
 
 
-def test_f12_a_part_that_kills_its_workers_is_bisected_until_one_block_is_left(catalogue: Catalogue) -> None:
+def test_f12_a_part_that_kills_its_workers_is_bisected_until_one_image_is_set_aside(catalogue: Catalogue) -> None:
     """Image 200 of 1000 kills whoever touches it; every other image is predicted."""
     catalogue.dataset(images=1000)
     catalogue.checkpoint("a")
-    evaluation_id = catalogue.submit("a", protocol=DENSE)
-    crashes = 0
+    evaluation_id = catalogue.submit("a", protocol=DENSE, unreadable="skip")
+    crashes, set_aside = 0, []
     while (leased := predictions.lease_slice(catalogue.db, "w", 1e18)) is not None:
-        if leased.start <= 200 < leased.stop:
+        if leased.parts[0].killed:
+            set_aside.append((leased.start, leased.stop, leased.parts[0].killed))
+            catalogue.complete("w", leased)
+        elif leased.start <= 200 < leased.stop:
             crashes += 1
             lose(catalogue)
         else:
             catalogue.complete("w", leased)
-    # Three crashes for each of [0, 1000), [0, 448), [192, 448), [192, 320), [192, 256).
-    assert crashes == 3 * 5
+    # Three crashes for each of [0, 1000), [0, 448), [192, 448), [192, 320), [192, 256): whole blocks. Then one for each
+    # of [192, 224), [192, 208), [200, 208), [200, 204), [200, 202), and three for the image alone.
+    assert crashes == 3 * 5 + 5 + 3
+    assert set_aside == [(200, 201, 3)]
+    assert evaluations.advance_ready(catalogue.db) == [evaluation_id]
+    assert catalogue.status(evaluation_id) == "fusing"
+
+
+def test_f12_a_network_that_kills_its_workers_fails_instead_of_setting_all_images_aside(catalogue: Catalogue) -> None:
+    catalogue.dataset(images=1000)
+    catalogue.checkpoint("a")
+    evaluation_id = catalogue.submit("a", protocol=DENSE, unreadable="skip")
+    crashes, set_aside = 0, 0
+    while (leased := predictions.lease_slice(catalogue.db, "w", 1e18)) is not None:
+        if leased.parts[0].killed:
+            set_aside += 1
+            catalogue.complete("w", leased)
+        else:
+            crashes += 1
+            lose(catalogue)
+    assert set_aside == 3
+    assert crashes < 40
     failed = catalogue.get(evaluation_id)
     assert failed.status == "failed"
     assert failed.error is not None
     assert failed.error.code == "worker_lost"
-    assert "images 192 to 255 of view dense 32: 3 workers in a row vanished" in failed.error.message
+    assert "image 3 of view dense 32: 3 workers in a row vanished while they predicted it" in failed.error.message
 
 
 def test_an_item_that_kills_its_workers_fails_what_it_was_for(catalogue: Catalogue) -> None:
