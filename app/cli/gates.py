@@ -13,12 +13,18 @@ from pydantic import ValidationError
 
 from app.cli.context import backend
 from app.cli.output import EXIT_FAILED, json_option, named_errors, print_json, print_table
-from app.representations.gates import BaselineRequest, GateDocument, GateRequest, title, to_junit, to_markdown
+from app.representations.gates import (
+    SHORT_METRICS,
+    BaselineRequest,
+    GateDocument,
+    GateRequest,
+    title,
+    to_junit,
+    to_markdown,
+)
 
 EXIT_INCONCLUSIVE = 3
 
-#: As people say them.
-METRICS = {"top1": "top1_error", "top5": "top5_error", "nll": "nll"}
 #: Keys of a gate in a policy file.
 _POLICY_KEYS = {"baseline", "candidate", "metric", "margin", "alpha", "classes"}
 
@@ -26,7 +32,7 @@ _POLICY_KEYS = {"baseline", "candidate", "metric", "margin", "alpha", "classes"}
 @click.command()
 @click.option("--baseline", metavar="REF", help="ID, ID:NAME, or a baseline's name.")
 @click.option("--candidate", metavar="REF", help="ID, ID:NAME, or a baseline's name.")
-@click.option("--metric", type=click.Choice(list(METRICS)), default="top1", show_default=True)
+@click.option("--metric", type=click.Choice(list(SHORT_METRICS)), default="top1", show_default=True)
 @click.option(
     "--margin",
     type=float,
@@ -155,7 +161,7 @@ def _read_policy(path: Path) -> list[dict[str, Any]]:
 
 def _request(asked: dict[str, Any]) -> GateRequest:
     """In the words of REST: metrics by their full names, margins of errors as fractions."""
-    metric = METRICS.get(asked.get("metric", "top1"), asked.get("metric"))
+    metric = SHORT_METRICS.get(asked.get("metric", "top1"), asked.get("metric"))
     margin = asked.get("margin", 0.5)
     for side in ("baseline", "candidate"):
         if not asked.get(side):

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import shlex
 
+from app.representations.base import Request
 from app.representations.requests import EvaluationRequest
 
 
-def curl_command(request: EvaluationRequest, base_url: str) -> str:
+def curl_command(request: Request, base_url: str, path: str = "/api/v1/evaluations") -> str:
     """The request over REST; `base_url` without a trailing slash."""
     body = json.dumps(request.model_dump(exclude_defaults=True), ensure_ascii=False)
     return " \\\n  ".join(
         (
-            f"curl -X POST {shlex.quote(f'{base_url}/api/v1/evaluations')}",
+            f"curl -X POST {shlex.quote(base_url + path)}",
             "-H 'Content-Type: application/json'",
             f"-d {shlex.quote(body)}",
         )

@@ -15,6 +15,8 @@ from app.representations.tabular import Cell, markdown_table
 
 Verdict = Literal["pass", "fail", "inconclusive"]
 Metric = Literal["top1_error", "top5_error", "nll"]
+#: As people say them, on the command line, in policy files and forms.
+SHORT_METRICS: dict[str, Metric] = {"top1": "top1_error", "top5": "top5_error", "nll": "nll"}
 Reference = Annotated[str, Field(min_length=1, max_length=300, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
@@ -50,9 +52,10 @@ class GateDocument(Document):
     verdict: Verdict
     reason: str
     baseline: str
-    # What the baseline stood for then.
+    # What the names of baselines stood for then.
     baseline_reference: str
     candidate: str
+    candidate_reference: str
     metric: Metric
     margin: float
     alpha: float
@@ -92,6 +95,15 @@ class BaselineDocument(Document):
     evaluation: str
     note: str
     promoted_at: dt.datetime
+
+
+class SideDocument(Document):
+    """What a reference is about: an evaluation's ensemble, or one checkpoint of it."""
+
+    reference: str
+    evaluation: str
+    checkpoints: list[str]
+    dataset: str
 
 
 def title(gate: GateDocument) -> str:

@@ -57,6 +57,7 @@ def judge(db: Database, artifacts: ArtifactStore, request: GateRequest) -> str:
         "result": {
             **{name: value for name, value in asdict(result).items() if name not in ("rule", "n", "verdict")},
             **asdict(rule),
+            "candidate_reference": references[1],
             "classes": request.classes,
             "baseline_value": float(values.base.mean()),
             "candidate_value": float(values.candidate.mean()),

@@ -1,7 +1,18 @@
 """The views: each reads through queries or calls one service, and renders. Importing them fills the blueprint."""
 
 from app.dashboard.blueprint import blueprint
-from app.dashboard.views import answers, checkpoints, compare, datasets, evaluations, launch, overview, paper, workers
+from app.dashboard.views import (
+    answers,
+    checkpoints,
+    compare,
+    datasets,
+    evaluations,
+    gates,
+    launch,
+    overview,
+    paper,
+    workers,
+)
 
 __all__ = [
     "answers",
@@ -10,6 +21,7 @@ __all__ = [
     "compare",
     "datasets",
     "evaluations",
+    "gates",
     "launch",
     "overview",
     "paper",

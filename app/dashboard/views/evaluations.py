@@ -6,11 +6,11 @@ from flask import flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
-from app.dashboard import protocols, results
+from app.dashboard import gating, protocols, results
 from app.dashboard.blueprint import blueprint, conditional, runtime
 from app.dashboard.paging import PAGE_SIZE, wanted
 from app.db.models import LIVE_STATUSES, EvaluationStatus
-from app.db.queries import datasets, parts
+from app.db.queries import datasets, gates, parts
 from app.db.queries import evaluations as queries
 from app.errors import ArtifactDamagedError, OutcomesMissingError
 from app.representations.answers import AgreementDocument
@@ -21,6 +21,7 @@ from app.services import agreements
 from app.services import evaluations as service
 
 _PARTS_SHOWN = 20
+_GATES_SHOWN = 5
 
 
 @blueprint.get("/evaluations", endpoint="evaluations")
@@ -55,6 +56,7 @@ def show_evaluation(evaluation_id: str) -> str:
         evaluation = queries.get(session, evaluation_id)
         open_parts = _open_parts(session, evaluation)
         scores = queries.scores(session, evaluation_id).items if evaluation.status == "succeeded" else []
+        verdicts = _verdicts(session, evaluation) if scores else []
     return render_template(
         "dashboard/evaluation.html",
         evaluation=evaluation,
@@ -62,6 +64,8 @@ def show_evaluation(evaluation_id: str) -> str:
         open_parts=open_parts,
         results=results.summarise(scores),
         agreement=_agreement(evaluation),
+        gates=verdicts,
+        gates_shown=_GATES_SHOWN,
         compare_members=[f"{evaluation_id}:{member.checkpoint}" for member in evaluation.checkpoints],
         protocol=protocols.describe([member.protocol for member in evaluation.checkpoints]),
         provenance=protocols.trace(evaluation.provenance),
@@ -108,6 +112,14 @@ def _agreement(evaluation: EvaluationDocument) -> AgreementDocument | None:
         return agreements.agreement(runtime().db, runtime().artifacts, evaluation.id)
     except (OutcomesMissingError, ArtifactDamagedError):
         return None
+
+
+def _verdicts(session: Session, evaluation: EvaluationDocument) -> list[gating.Judged]:
+    """The newest verdicts on it."""
+    found = gates.list_page(session, cursor=None, limit=_GATES_SHOWN, candidate=evaluation.id).items
+    references = [reference for gate in found for reference in (gate.baseline_reference, gate.candidate_reference)]
+    sides = gates.sides(session, references)
+    return [gating.judged(gate, sides) for gate in found]
 
 
 def _back(evaluation_id: str) -> ResponseReturnValue:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, selectinload
 
-from app.db.models import Baseline, Gate
+from app.db.models import Baseline, Evaluation, EvaluationMember, Gate
 from app.db.queries.pages import newest_first
 from app.errors import NotFoundError
 from app.representations.base import Page
-from app.representations.gates import BaselineDocument, GateDocument
+from app.representations.gates import BaselineDocument, GateDocument, SideDocument
 
 
 def get(session: Session, gate_id: str) -> GateDocument:
@@ -56,6 +56,29 @@ def baselines(session: Session) -> list[BaselineDocument]:
     ]
 
 
+def sides(session: Session, references: Iterable[str]) -> dict[str, SideDocument]:
+    """What verdicts and baselines are about: each reference (`ID` or `ID:NAME`) to its checkpoints and data set."""
+    wanted = {reference: reference.partition(":")[::2] for reference in references}
+    rows = select(Evaluation).where(Evaluation.id.in_({key for key, _ in wanted.values()}))
+    members = selectinload(Evaluation.members).selectinload(EvaluationMember.checkpoint)
+    found = {row.id: row for row in session.scalars(rows.options(members, selectinload(Evaluation.dataset)))}
+    return {
+        reference: SideDocument(
+            reference=reference,
+            evaluation=key,
+            # A member may be named by its checkpoint's id too.
+            checkpoints=[
+                member.checkpoint.name
+                for member in found[key].members
+                if not named or named in (member.checkpoint.name, member.checkpoint.id)
+            ],
+            dataset=found[key].dataset.name,
+        )
+        for reference, (key, named) in wanted.items()
+        if key in found
+    }
+
+
 def _documents(rows: Sequence[Gate]) -> list[GateDocument]:
     return [_document(row) for row in rows]
 
@@ -70,5 +93,6 @@ def _document(row: Gate) -> GateDocument:
         candidate=row.candidate,
         created_at=row.created_at,
         links={"self": url, "junit": f"{url}/junit", "markdown": f"{url}/markdown"},
-        **row.result,
+        # Rows from before this field judged what they named.
+        **{"candidate_reference": row.candidate, **row.result},
     )
