@@ -20,7 +20,7 @@ from app.representations.evaluations import CancelledDocument, EvaluationDocumen
 from app.representations.paper import PaperDocument
 from app.representations.paper import to_csv as paper_to_csv
 from app.representations.parts import PartDocument
-from app.representations.requests import CancelRequest, EvaluationRequest
+from app.representations.requests import CancelRequest, EmptyRequest, EvaluationRequest
 from app.representations.tabular import score_table, to_csv
 from app.services import evaluations as service
 
@@ -151,7 +151,7 @@ def cancel_evaluations(body: CancelRequest) -> Response:
     "/evaluations/<id>/cancel",
     responses=declares({202: ACCEPTED}, NotFoundError, StateConflictError, unsafe=True),
 )
-def cancel_evaluation(path: IdPath) -> Response:
+def cancel_evaluation(path: IdPath, body: EmptyRequest) -> Response:  # noqa: ARG001 - documents the body
     """Cancel an evaluation; what was predicted is kept."""
     service.cancel(runtime().db, path.id)
     return _accepted(path.id)
@@ -161,7 +161,7 @@ def cancel_evaluation(path: IdPath) -> Response:
     "/evaluations/<id>/retry",
     responses=declares({202: ACCEPTED}, NotFoundError, StateConflictError, unsafe=True),
 )
-def retry_evaluation(path: IdPath) -> Response:
+def retry_evaluation(path: IdPath, body: EmptyRequest) -> Response:  # noqa: ARG001 - documents the body
     """Take up a failed or cancelled evaluation again; what was predicted is kept."""
     service.retry(runtime().db, path.id)
     return _accepted(path.id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from app.representations.base import Request
 
@@ -68,6 +68,17 @@ class EvaluationRequest(Request):
     force: bool = False
     priority: int = Field(default=5, ge=0, le=9)
     unreadable: Literal["fail", "skip"] = "fail"
+
+
+class EmptyRequest(Request):
+    """Nothing more to say than the address does: an empty object. An empty body of that type is read as one."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{}]})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_nothing(cls, value: Any) -> Any:
+        return {} if value is None else value
 
 
 class CancelRequest(Request):

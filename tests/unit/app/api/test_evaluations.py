@@ -277,3 +277,15 @@ def test_the_papers_tables_take_the_rows_of_several_evaluations(
 
 def test_an_unknown_format_of_scores_is_refused(client: FlaskClient) -> None:
     assert client.get(f"{URL}/x/scores?format=xml").json["errors"][0]["pointer"] == "/format"
+
+
+@pytest.mark.parametrize("action", ["cancel", "retry"])
+def test_an_action_takes_an_empty_object_or_an_empty_body_and_refuses_what_it_does_not_know(
+    client: FlaskClient, service: Service, body: dict[str, Any], action: str
+) -> None:
+    key = client.post(URL, json=body).json["id"]
+    if action == "retry":
+        assert client.post(f"{URL}/{key}/cancel", content_type="application/json").status_code == 202
+    refused = client.post(f"{URL}/{key}/{action}", json={"why": "no"})
+    assert (refused.status_code, refused.json["errors"][0]["pointer"]) == (422, "/why")
+    assert client.post(f"{URL}/{key}/{action}", json={}).status_code == 202
