@@ -30,6 +30,7 @@ from app.api import (
     health,
     metrics,
     protocols,
+    webhooks,
     workers,
 )
 from app.api.blueprints import EXTENSION
@@ -61,6 +62,7 @@ API_RESOURCES: Final = (
     comparisons,
     badges,
     gates,
+    webhooks,
     workers,
     events,
     health,

@@ -10,6 +10,7 @@ from app.errors import ServiceError
 from app.messaging import QUEUES, BrokerUnavailableError, Doorbell
 from app.runtime import Runtime
 from app.services import collection, recovery
+from workers.deliveries import deliver
 from workers.logs import get_logger
 
 log = get_logger(__name__)
@@ -80,6 +81,8 @@ def run_scheduler(runtime: Runtime, stopping: threading.Event) -> None:
     next_sweep, failing = 0.0, None
     # A walk through a large store takes minutes; nobody may wait for its end, workers least of all.
     threading.Thread(target=_collect_hourly, args=(runtime, stopping), name="collection", daemon=True).start()
+    # Receivers may be slow, and dispatching must not wait for them.
+    threading.Thread(target=deliver, args=(runtime, stopping), name="deliveries", daemon=True).start()
     log.info("scheduler_starts")
     try:
         while not stopping.is_set():

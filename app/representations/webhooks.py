@@ -105,3 +105,9 @@ class EndedEvaluationDocument(Document):
     error: ErrorInfo | None
     scores: list[ScoreDocument]
     links: dict[str, str]
+
+
+class PingDocument(Document):
+    """The delivery that was written down."""
+
+    delivery: str
