@@ -4,6 +4,7 @@ A module holds the tables of one subject; all are imported here, so that metadat
 """
 
 from app.db.base import LeaseState
+from app.db.models.access import ApiToken, RateWindow, SetupLink, User, UserSession
 from app.db.models.catalogue import Checkpoint, Dataset, RegistrationState
 from app.db.models.evaluations import (
     LIVE_STATUSES,
@@ -23,6 +24,7 @@ from app.db.models.webhooks import DeliveryState, Webhook, WebhookDelivery
 __all__ = [
     "LIVE_STATUSES",
     "PRIORITIES",
+    "ApiToken",
     "Baseline",
     "Checkpoint",
     "Dataset",
@@ -37,8 +39,12 @@ __all__ = [
     "LeaseState",
     "PredictionPart",
     "PredictionSet",
+    "RateWindow",
     "RegistrationState",
     "Score",
+    "SetupLink",
+    "User",
+    "UserSession",
     "Webhook",
     "WebhookDelivery",
     "WorkItem",
