@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from app import fault_points
 from app.errors import ConfigurationError
@@ -30,7 +31,9 @@ class Settings:
         broker_url: Celery broker; the default is a folder below `home`.
         artifacts: folder of posteriors and data set indexes.
         bind: host:port of the web process.
-        auth: "local" (no login, loopback addresses only).
+        auth: "local" (no login, loopback addresses only) or "users".
+        public_urls: addresses that people type, each http(s)://HOST[:PORT]; the first is the one in links.
+        proxies: reverse proxies in front, whose X-Forwarded-For and X-Forwarded-Proto are believed.
         data_roots: folders that a data set named over REST or in the browser must lie under.
         checkpoint_roots: the same for checkpoint files.
         secret_key: signs sessions and CSRF tokens; made on first start when not set. Never shown.
@@ -48,6 +51,8 @@ class Settings:
     artifacts: Path
     bind: str = DEFAULT_BIND
     auth: str = "local"
+    public_urls: tuple[str, ...] = ()
+    proxies: int = 0
     data_roots: tuple[Path, ...] = ()
     checkpoint_roots: tuple[Path, ...] = ()
     secret_key: str | None = None
@@ -74,6 +79,8 @@ class Settings:
             artifacts=Path(env.get("SOFTVOTE_ARTIFACTS") or home / "artifacts").expanduser().absolute(),
             bind=env.get("SOFTVOTE_BIND") or DEFAULT_BIND,
             auth=env.get("SOFTVOTE_AUTH") or "local",
+            public_urls=tuple(url.rstrip("/") for url in (env.get("SOFTVOTE_PUBLIC_URL") or "").split()),
+            proxies=_count(env.get("SOFTVOTE_PROXIES")),
             data_roots=_folders(env.get("SOFTVOTE_DATA_ROOTS"), home / "data"),
             checkpoint_roots=_folders(env.get("SOFTVOTE_CHECKPOINT_ROOTS"), home / "checkpoints"),
             secret_key=env.get("SOFTVOTE_SECRET_KEY") or None,
@@ -102,12 +109,8 @@ class Settings:
         host, _, port = self.bind.rpartition(":")
         if not host or not port.isdecimal() or not 0 <= int(port) < 65536:
             found.append(Problem("SOFTVOTE_BIND", "HOST:PORT", self.bind))
-        elif self.auth == "local" and host.strip("[]") not in LOOPBACK_HOSTS:
-            found.append(
-                Problem("SOFTVOTE_BIND", "a loopback host, since SOFTVOTE_AUTH=local asks nobody to log in", self.bind)
-            )
-        if self.auth != "local":
-            found.append(Problem("SOFTVOTE_AUTH", "local", self.auth))
+        else:
+            found += self._problems_of_access(host.strip("[]"))
         if self.secret_key is not None and len(self.secret_key) < 32:
             found.append(Problem("SOFTVOTE_SECRET_KEY", "at least 32 characters", "(hidden)"))
         if self.url is not None and not self.url.startswith(("http://", "https://")):
@@ -117,6 +120,37 @@ class Settings:
         if self.fault is not None and (broken := fault_points.broken_rule(self.fault)):
             found.append(Problem("SOFTVOTE_FAULT", broken, self.fault))
         return found
+
+    def _problems_of_access(self, host: str) -> list[Problem]:
+        found = []
+        is_loopback = host in LOOPBACK_HOSTS
+        if self.auth not in ("local", "users"):
+            found.append(Problem("SOFTVOTE_AUTH", "local or users", self.auth))
+        elif self.auth == "local" and not is_loopback:
+            rule = (
+                "a loopback host, since SOFTVOTE_AUTH=local asks nobody to log in; for others set SOFTVOTE_AUTH=users"
+            )
+            found.append(Problem("SOFTVOTE_BIND", rule, self.bind))
+        elif self.auth == "users" and not is_loopback and not self.public_urls:
+            rule = "the address that people type, where SOFTVOTE_BIND is no loopback host"
+            found.append(Problem("SOFTVOTE_PUBLIC_URL", rule, ""))
+        if not all(map(_is_origin, self.public_urls)):
+            rule = "http(s)://HOST or http(s)://HOST:PORT, several with blanks between them"
+            found.append(Problem("SOFTVOTE_PUBLIC_URL", rule, " ".join(map(redacted, self.public_urls))))
+        if not 0 <= self.proxies <= 8:
+            found.append(Problem("SOFTVOTE_PROXIES", "how many proxies stand in front, from 0 to 8", self.proxies))
+        return found
+
+    @property
+    def public_url(self) -> str:
+        """The address for links that people get, without a trailing slash."""
+        return self.public_urls[0] if self.public_urls else f"http://{self.bind}"
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Names that a Host header may bear."""
+        names = [] if self.auth == "local" else [urlsplit(url).hostname or "" for url in self.public_urls]
+        return tuple(dict.fromkeys((*LOOPBACK_HOSTS, *names)))
 
     @property
     def embedded_broker(self) -> bool:
@@ -134,10 +168,11 @@ class Settings:
             "secret_key": "(set)" if self.secret_key else "(made on first start)",
             "token": "(set)" if self.token else "(none)",
         }
-        shown = {name: str(getattr(self, name)) for name in ("home", "artifacts", "bind", "auth", "url")}
+        shown = {name: str(getattr(self, name)) for name in ("home", "artifacts", "bind", "auth", "url", "proxies")}
         roots = {name: os.pathsep.join(map(str, getattr(self, name))) for name in ("data_roots", "checkpoint_roots")}
         return {
             **shown,
+            **({"public_url": " ".join(self.public_urls)} if self.public_urls else {}),
             **roots,
             "database_url": redacted(self.database_url),
             "broker_url": redacted(self.broker_url),
@@ -169,6 +204,25 @@ def _number(value: str | None, default: float) -> float:
         return float(value) if value else default
     except ValueError:
         return math.nan
+
+
+def _count(value: str | None) -> int:
+    """What is no whole number becomes -1, which the rule refuses."""
+    text = (value or "0").strip()
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 4 else -1
+
+
+def _is_origin(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return (
+            parts.scheme in ("http", "https")
+            and bool(parts.hostname)
+            and url == f"{parts.scheme}://{parts.netloc}"
+            and (parts.username is None and (parts.port or 1) > 0)
+        )
+    except ValueError:
+        return False
 
 
 def _folders(value: str | None, default: Path) -> tuple[Path, ...]:

@@ -35,6 +35,50 @@ class InvalidRequestError(ServiceError):
         super().__init__("; ".join(map(str, self.problems)))
 
 
+class UnauthenticatedError(ServiceError):
+    """Nobody, or nobody known, is asking."""
+
+    code = "unauthenticated"
+
+
+class WrongLoginError(ServiceError):
+    """A name and password that open nothing; which of the two is wrong is not told."""
+
+    code = "wrong_login"
+
+    def __init__(self) -> None:
+        super().__init__("name or password is wrong, or the account is disabled")
+
+
+class RateLimitedError(ServiceError):
+    """Tried too often."""
+
+    code = "rate_limited"
+
+    def __init__(self, what: str, per_minute: int, retry_after: int) -> None:
+        self.retry_after = retry_after
+        super().__init__(f"{what}: at most {per_minute} a minute; try again in {retry_after} s")
+
+
+class SetupLinkError(ServiceError):
+    """A set-up link that was used, has expired, or never was one."""
+
+    code = "setup_link_invalid"
+
+    def __init__(self) -> None:
+        super().__init__("this set-up link opens nothing: it was used, or has expired, or there is a user by now")
+
+
+class LastAdminError(ServiceError):
+    """What would leave nobody who may manage users."""
+
+    code = "last_admin"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"{name!r} is the last admin who can log in; make another user an admin first")
+
+
 class ForbiddenError(ServiceError):
     """Whoever asks may not do this."""
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 from importlib.metadata import version
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ from flask import Response, request
 from flask_openapi.models.info import Info
 from flask_openapi.openapi import OpenAPI
 from flask_wtf import CSRFProtect
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app.access import gate
 from app.api import (
@@ -30,16 +32,19 @@ from app.api import (
     health,
     metrics,
     protocols,
+    tokens,
+    users,
     webhooks,
     workers,
 )
 from app.api.blueprints import EXTENSION
 from app.api.errors import ForeignHostError, problem_of, problem_response
 from app.api.validation import refuse
-from app.config import LOOPBACK_HOSTS, Settings
+from app.config import Settings
+from app.dashboard.entrance import ask_to_log_in
 from app.dashboard.errors import error_page
 from app.dashboard.views import blueprint as dashboard
-from app.errors import ConfigurationError
+from app.errors import ConfigurationError, ForbiddenError, UnauthenticatedError
 from app.representations.problems import ProblemDocument
 from app.runtime import Runtime
 from ensembles.errors import Problem
@@ -65,6 +70,8 @@ API_RESOURCES: Final = (
     webhooks,
     workers,
     events,
+    tokens,
+    users,
     health,
     metrics,
 )
@@ -100,24 +107,32 @@ def create_app(runtime: Runtime) -> OpenAPI:
             version=version("softvote"),
             description="Evaluate image classifiers and their ensembles; every number keeps its protocol.",
         ),
+        security_schemes={"token": {"type": "http", "scheme": "bearer", "description": "A token, `sv_…`."}},
         doc_ui=False,
         validation_error_model=ProblemDocument,
         validation_error_callback=refuse,
         static_folder=None,
     )
     app.openapi_version = "3.1.0"
+    settings = runtime.settings
+    is_https = settings.public_url.startswith("https://")
+    if settings.proxies:
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=settings.proxies, x_proto=settings.proxies, x_host=0, x_port=0, x_prefix=0
+        )
     app.extensions[EXTENSION] = runtime
     app.config.update(
         SECRET_KEY=secret_key(runtime.settings),
         MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
-        SESSION_COOKIE_NAME="softvote_session",
+        SESSION_COOKIE_NAME="__Host-softvote_session" if is_https else "softvote_session",
         SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=is_https,
         # A form may stay open for a day; its token lasts as long as the session that it belongs to.
         WTF_CSRF_TIME_LIMIT=None,
     )
     app.before_request(lambda: check_host(runtime.settings))
-    app.before_request(gate.check)
-    app.after_request(add_headers)
+    app.before_request(lambda: gate.check(runtime, pages=dashboard.name))
+    app.after_request(lambda response: add_headers(response, settings))
     app.register_error_handler(Exception, answer_error)
     forms = CSRFProtect(app)
     for module in API_RESOURCES:
@@ -163,20 +178,37 @@ def _create_secret(path: Path) -> None:
 
 
 def check_host(settings: Settings) -> None:
-    """In local mode, answer only to this machine's own names: nobody logs in, so the browser must mean this server.
+    """Answer only to the server's own names; where nobody logs in, to this machine alone.
 
     Raises:
         ForeignHostError: the Host header names another.
+        ForbiddenError: nobody logs in, and the request comes from elsewhere.
     """
-    if settings.auth != "local":
-        return
-    name = urlsplit(f"//{request.host}").hostname
-    if name not in LOOPBACK_HOSTS:
-        raise ForeignHostError(request.host, LOOPBACK_HOSTS)
+    try:
+        name = urlsplit(f"//{request.host}").hostname
+    except ValueError:
+        name = None
+    if name not in settings.hosts:
+        raise ForeignHostError(request.host, settings.hosts)
+    if settings.auth == "local" and not _is_this_machine(request.remote_addr):
+        # A server that was bound past the setting, as by gunicorn's --bind, opens nothing.
+        raise ForbiddenError("SOFTVOTE_AUTH=local answers this machine alone; for others set SOFTVOTE_AUTH=users")
+
+
+def _is_this_machine(address: str | None) -> bool:
+    try:
+        found = ip_address(address or "")
+    except ValueError:
+        return False
+    return found.is_loopback or (
+        isinstance(found, IPv6Address) and bool(found.ipv4_mapped and found.ipv4_mapped.is_loopback)
+    )
 
 
 def answer_error(error: Exception) -> Response:
     """A failed request's problem document; people who opened a page get it as a page."""
+    if isinstance(error, UnauthenticatedError) and is_for_people():
+        return ask_to_log_in(error)
     response = problem_response(error)
     if not request.path.startswith(API_PATHS) and request.accept_mimetypes.accept_html:
         response.set_data(error_page(problem_of(error)))
@@ -184,10 +216,19 @@ def answer_error(error: Exception) -> Response:
     return response
 
 
-def add_headers(response: Response) -> Response:
+def is_for_people() -> bool:
+    """Whether a browser's visitor opened the address, rather than a program."""
+    return not request.path.startswith(API_PATHS) or request.endpoint == "api_docs.show_docs"
+
+
+def add_headers(response: Response, settings: Settings) -> Response:
     """The headers of every answer; what a view set itself stays."""
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     if request.path.startswith(API_PATHS) and request.endpoint != "api_docs.static":
         response.headers.setdefault("Cache-Control", "no-store")
+    elif settings.auth != "local":
+        response.headers.setdefault("Cache-Control", "no-cache, private")
+    if settings.public_url.startswith("https://"):
+        response.headers.setdefault("Strict-Transport-Security", f"max-age={365 * 86_400}")
     return response

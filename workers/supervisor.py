@@ -102,7 +102,7 @@ def run_all(
                     service.keep_alive(time.monotonic())
                 if not announced and _answers(address):
                     announced = True
-                    ready(address)
+                    ready(settings.public_url)
                 stopping.wait(0.25)
         finally:
             _stop_all([service.process for service in services if service.process is not None])
@@ -173,5 +173,8 @@ def _answers(address: str) -> bool:
     try:
         with urllib.request.urlopen(f"{address}/healthz", timeout=1):  # noqa: S310 - our own http address
             return True
+    except urllib.error.HTTPError:
+        # It answers, if only to the names of SOFTVOTE_PUBLIC_URL.
+        return True
     except (urllib.error.URLError, OSError):
         return False

@@ -15,10 +15,19 @@ from pydantic import BaseModel
 
 from app.access import rules
 from app.api import errors, guards
-from app.errors import DatabaseUnavailableError, ForbiddenError, InvalidRequestError
+from app.errors import (
+    DatabaseUnavailableError,
+    ForbiddenError,
+    InvalidRequestError,
+    RateLimitedError,
+    UnauthenticatedError,
+)
 from app.runtime import Runtime
 
 PREFIX = "/api/v1"
+
+#: What an operation that is not open to anybody says in the document.
+SECURITY: list[dict[str, list[str]]] = [{"token": []}]
 
 #: Under this name the Flask application carries its Runtime.
 EXTENSION = "softvote"
@@ -44,6 +53,7 @@ def blueprint(name: str, description: str) -> APIBlueprint:
         __name__,
         url_prefix=PREFIX,
         abp_tags=[Tag(name=name, description=description)],
+        abp_security=SECURITY,
         operation_id_callback=operation_id,
     )
     resource.before_request(guards.check)
@@ -51,7 +61,10 @@ def blueprint(name: str, description: str) -> APIBlueprint:
 
 
 def declares(
-    success: Mapping[int, type[BaseModel] | dict[str, Any] | None], *causes: type[Exception], unsafe: bool = False
+    success: Mapping[int, type[BaseModel] | dict[str, Any] | None],
+    *causes: type[Exception],
+    unsafe: bool = False,
+    public: bool = False,
 ) -> ResponseDict:
     """The `responses` of an operation: what it answers, and a problem document for each status its errors have.
 
@@ -59,6 +72,7 @@ def declares(
         success: document classes, or OpenAPI response objects, by status; None for an empty answer.
         causes: error classes that the service call behind it raises.
         unsafe: it changes something, so the guards of bodies and origins apply.
+        public: anybody may ask.
     """
     everywhere: tuple[type[Exception], ...] = (
         errors.ForeignHostError,
@@ -66,11 +80,14 @@ def declares(
         InvalidRequestError,
         DatabaseUnavailableError,
     )
-    guarded = (errors.CrossSiteError, errors.JsonRequiredError, errors.MalformedJsonError) if unsafe else ()
+    access = () if public else (UnauthenticatedError,)
+    guarded = (
+        (errors.CrossSiteError, errors.JsonRequiredError, errors.MalformedJsonError, RateLimitedError) if unsafe else ()
+    )
     codes: dict[int, list[str]] = {500: [errors.HTTP_CODES[500]]}
     if unsafe:
         codes[413] = [errors.HTTP_CODES[413]]
-    for cause in (*everywhere, *guarded, *causes):
+    for cause in (*everywhere, *access, *guarded, *causes):
         codes.setdefault(int(errors.status_of(cause)), []).append(str(vars(cause)["code"]))
     problems = {
         status: {

@@ -86,15 +86,20 @@ STATUSES: dict[type[Exception], HTTPStatus] = {
     ForeignHostError: HTTPStatus.BAD_REQUEST,
     MalformedJsonError: HTTPStatus.BAD_REQUEST,
     CrossSiteError: HTTPStatus.FORBIDDEN,
+    service.UnauthenticatedError: HTTPStatus.UNAUTHORIZED,
+    service.WrongLoginError: HTTPStatus.UNAUTHORIZED,
     service.ForbiddenError: HTTPStatus.FORBIDDEN,
+    service.RateLimitedError: HTTPStatus.TOO_MANY_REQUESTS,
     JsonRequiredError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     PreconditionRequiredError: HTTPStatus.PRECONDITION_REQUIRED,
     service.PreconditionFailedError: HTTPStatus.PRECONDITION_FAILED,
     service.PathForbiddenError: HTTPStatus.BAD_REQUEST,
     service.NotFoundError: HTTPStatus.NOT_FOUND,
+    service.SetupLinkError: HTTPStatus.NOT_FOUND,
     service.NameTakenError: HTTPStatus.CONFLICT,
     service.NotReadyError: HTTPStatus.CONFLICT,
     service.InUseError: HTTPStatus.CONFLICT,
+    service.LastAdminError: HTTPStatus.CONFLICT,
     service.StateConflictError: HTTPStatus.CONFLICT,
     service.IdempotencyConflictError: HTTPStatus.CONFLICT,
     service.LeaseLostError: HTTPStatus.CONFLICT,
@@ -177,6 +182,10 @@ def problem_response(error: BaseException) -> Response:
         response.headers.extend(
             (name, value) for name, value in error.get_headers() if name.lower() not in ("content-type",)
         )
+    elif isinstance(error, service.RateLimitedError):
+        response.headers["Retry-After"] = str(error.retry_after)
+    elif isinstance(error, service.UnauthenticatedError):
+        response.headers["WWW-Authenticate"] = 'Bearer realm="softvote"'
     elif problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
         response.headers["Retry-After"] = str(RETRY_SECONDS)
     return response

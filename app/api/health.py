@@ -20,14 +20,14 @@ resource = APIBlueprint(
 )
 
 
-@resource.get("/healthz", responses=declares({200: HealthDocument}))
+@resource.get("/healthz", responses=declares({200: HealthDocument}, public=True))
 @needs("public")
 def get_health() -> Response:
     """Say that the process answers; nothing else is looked at."""
     return answer(HealthDocument(status="ok"))
 
 
-@resource.get("/readyz", responses=declares({200: HealthDocument}, SchemaOutdatedError))
+@resource.get("/readyz", responses=declares({200: HealthDocument}, SchemaOutdatedError, public=True))
 @needs("public")
 def get_readiness() -> Response:
     """Say whether requests can be served: the database answers and its schema is this release's."""

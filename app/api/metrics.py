@@ -14,13 +14,14 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from app.access.rules import needs
-from app.api.blueprints import declares, operation_id, runtime
+from app.api.blueprints import SECURITY, declares, operation_id, runtime
 from app.db.queries import operations
 from app.db.queries.operations import EventTally, Snapshot
 
 resource = APIBlueprint(
     "metrics",
     __name__,
+    abp_security=SECURITY,
     abp_tags=[Tag(name="metrics", description="Numbers for Prometheus.")],
     operation_id_callback=operation_id,
 )

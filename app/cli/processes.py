@@ -19,14 +19,18 @@ def web(bind: str | None, threads: int) -> None:
     """Serve the dashboard and the REST interface (waitress; behind gunicorn, serve app.wsgi:application)."""
     import waitress  # noqa: PLC0415 - other commands need neither the server nor Flask
 
+    from app.access import first_start  # noqa: PLC0415
     from app.factory import create_app  # noqa: PLC0415
     from app.runtime import build_runtime  # noqa: PLC0415
 
     if bind:
         os.environ["SOFTVOTE_BIND"] = bind
     settings = Settings.from_environment()
-    application = create_app(build_runtime(settings))
+    runtime = build_runtime(settings)
+    application = create_app(runtime)
     click.echo(f"Softvote listens on http://{settings.bind}", err=True)
+    if found := first_start.notice(runtime):
+        click.echo(found, err=True)
     waitress.serve(application, listen=settings.bind, threads=threads, ident="softvote")
 
 

@@ -13,7 +13,7 @@ from typing import cast
 from flask import Blueprint, Response, abort, current_app, request, url_for
 from flask.blueprints import BlueprintSetupState
 
-from app.access import rules
+from app.access import gate, rules
 from app.dashboard import charts, formatting
 from app.dashboard.paging import here
 from app.runtime import Runtime
@@ -72,9 +72,11 @@ def _add_globals(state: BlueprintSetupState) -> None:
     """Template globals, so that imported macros have them too."""
     state.app.jinja_env.globals.update(
         asset=asset,
+        me=gate.caller,
         charts=charts,
         fmt=formatting,
         here=here,
+        may=lambda scope: scope in gate.caller().scopes,
         now=lambda: dt.datetime.now(dt.UTC),
         release=version("softvote"),
     )

@@ -28,6 +28,11 @@ class Identity:
     role: Role | None = None
     credential_id: str | None = None
 
+    @property
+    def title(self) -> str:
+        """How the history calls this one."""
+        return self.name or "somebody at this machine"
+
 
 ANONYMOUS = Identity("anonymous")
 LOCAL = Identity("local", frozenset(Scope))

@@ -2,28 +2,36 @@
 
 from app.dashboard.blueprint import blueprint
 from app.dashboard.views import (
+    account,
     answers,
     checkpoints,
     compare,
     datasets,
+    entrance,
     evaluations,
     gates,
     launch,
     overview,
     paper,
+    tokens,
+    users,
     workers,
 )
 
 __all__ = [
+    "account",
     "answers",
     "blueprint",
     "checkpoints",
     "compare",
     "datasets",
+    "entrance",
     "evaluations",
     "gates",
     "launch",
     "overview",
     "paper",
+    "tokens",
+    "users",
     "workers",
 ]

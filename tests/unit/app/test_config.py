@@ -77,3 +77,40 @@ def test_webhooks_call_no_private_address_and_no_http_unless_told_to() -> None:
     assert (opened.webhook_allow_private, opened.webhook_allow_http) == (True, False)
     with pytest.raises(ConfigurationError, match="SOFTVOTE_WEBHOOK_ALLOW_HTTP: 0 or 1; got 'yes'"):
         Settings.from_environment({"SOFTVOTE_WEBHOOK_ALLOW_HTTP": "yes"})
+
+
+def test_an_address_that_others_can_reach_needs_people_who_log_in_and_a_name(tmp_path: Path) -> None:
+    reachable = {"SOFTVOTE_BIND": "0.0.0.0:8080", "SOFTVOTE_AUTH": "users"}
+    with pytest.raises(ConfigurationError, match="SOFTVOTE_PUBLIC_URL"):
+        Settings.from_environment(reachable)
+    settings = Settings.from_environment({**reachable, "SOFTVOTE_PUBLIC_URL": "https://sv.example http://sv:8080/"})
+    assert settings.public_url == "https://sv.example"
+    assert set(settings.hosts) == {"127.0.0.1", "localhost", "::1", "sv.example", "sv"}
+
+
+def test_without_a_login_only_this_machine_is_answered_whatever_name_was_given() -> None:
+    assert set(Settings.from_environment({"SOFTVOTE_PUBLIC_URL": "https://sv.example"}).hosts) == {
+        "127.0.0.1",
+        "localhost",
+        "::1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SOFTVOTE_AUTH", "none"),
+        ("SOFTVOTE_PUBLIC_URL", "sv.example"),
+        ("SOFTVOTE_PUBLIC_URL", "ftp://sv.example"),
+        ("SOFTVOTE_PUBLIC_URL", "https://sv.example/path"),
+        ("SOFTVOTE_PUBLIC_URL", "https://ann:secret@sv.example"),
+        ("SOFTVOTE_PUBLIC_URL", "https://[::1"),
+        ("SOFTVOTE_PROXIES", "many"),
+        ("SOFTVOTE_PROXIES", "-1"),
+        ("SOFTVOTE_PROXIES", "99"),
+    ],
+)
+def test_a_setting_of_access_that_cannot_be_meant_is_refused(name: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=name) as caught:
+        Settings.from_environment({"SOFTVOTE_AUTH": "users", name: value})
+    assert "secret" not in str(caught.value)

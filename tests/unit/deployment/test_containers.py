@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import pytest
 import yaml
 
 from app.cli.main import main
+from app.config import Settings
+from app.errors import ConfigurationError
 
 ROOT = Path(__file__).parents[3]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
@@ -52,6 +55,16 @@ def test_every_setting_is_documented_and_no_secret_has_a_default() -> None:
     example = (ROOT / ".env.example").read_text(encoding="utf-8")
     for variable in re.findall(r"\$\{(\w+)", (ROOT / "docker-compose.yml").read_text(encoding="utf-8")):
         assert f"{variable}=" in example
+
+
+def test_people_log_in_and_a_server_that_listens_to_others_refuses_to_start_without() -> None:
+    for name in OWN:
+        assert SERVICES[name]["environment"]["SOFTVOTE_AUTH"] == "users"
+    command = json.loads(re.findall(r"^CMD (\[.*gunicorn.*\])$", DOCKERFILE, re.MULTILINE)[0])
+    told = dict(word.split("=", 1) for word in command if word.startswith("SOFTVOTE_"))
+    assert told["SOFTVOTE_BIND"] == command[command.index("--bind") + 1]
+    with pytest.raises(ConfigurationError, match="SOFTVOTE_AUTH"):
+        Settings.from_environment(told)
 
 
 def test_work_begins_after_the_migration_and_with_a_healthy_broker() -> None:
