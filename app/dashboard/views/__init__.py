@@ -15,6 +15,7 @@ from app.dashboard.views import (
     paper,
     tokens,
     users,
+    webhooks,
     workers,
 )
 
@@ -33,5 +34,6 @@ __all__ = [
     "paper",
     "tokens",
     "users",
+    "webhooks",
     "workers",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.db.models import DeliveryState, Webhook, WebhookDelivery
@@ -49,6 +49,15 @@ def deliveries(session: Session, webhook_id: str, *, cursor: str | None, limit: 
     rows = select(WebhookDelivery).where(WebhookDelivery.webhook_id == webhook_id)
     by = (WebhookDelivery.created_at, WebhookDelivery.id)
     return newest_first(session, rows, by, cursor=cursor, limit=limit, render=_delivery_documents)
+
+
+def last_deliveries(session: Session, webhook_ids: Sequence[str]) -> dict[str, DeliveryDocument]:
+    """The newest delivery of each webhook that has one, by the webhook's id."""
+    # Ids sort by time of creation.
+    newest = select(func.max(WebhookDelivery.id)).where(WebhookDelivery.webhook_id.in_(webhook_ids))
+    rows = select(WebhookDelivery).where(WebhookDelivery.id.in_(newest.group_by(WebhookDelivery.webhook_id)))
+    found = session.scalars(rows).all()
+    return dict(zip((row.webhook_id for row in found), _delivery_documents(found), strict=True))
 
 
 def _document(row: Webhook) -> WebhookDocument:
