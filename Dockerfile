@@ -20,7 +20,7 @@ RUN pip install --constraint constraints.txt --editable .
 USER 10001
 EXPOSE 8080
 # The application is told where the server listens: without people who log in (SOFTVOTE_AUTH=users) it refuses to start.
-CMD ["env", "SOFTVOTE_BIND=0.0.0.0:8080", "gunicorn", "--worker-class", "gthread", "--workers", "2", "--threads", "8", "--bind", "0.0.0.0:8080", "app.wsgi:application"]
+CMD ["env", "SOFTVOTE_BIND=0.0.0.0:8080", "gunicorn", "--worker-class", "gthread", "--workers", "2", "--threads", "8", "--keep-alive", "75", "--bind", "0.0.0.0:8080", "app.wsgi:application"]
 
 FROM base AS worker
 RUN pip install --constraint constraints.txt --editable '.[worker]'

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
-import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,17 +20,25 @@ ROOT = Path(__file__).parents[1]
 
 def arguments_of_the_image() -> list[str]:
     """What the Dockerfile gives gunicorn, but for the address."""
-    (line,) = [line for line in (ROOT / "Dockerfile").read_text().splitlines() if line.startswith('CMD ["gunicorn"')]
-    words = shlex.split(line.removeprefix("CMD [").removesuffix("]").replace(",", " "))
-    address = words.index("--bind")
-    return [word for position, word in enumerate(words[1:], start=1) if position not in (address, address + 1)]
+    (line,) = [line for line in (ROOT / "Dockerfile").read_text().splitlines() if '"gunicorn"' in line]
+    command = json.loads(line.removeprefix("CMD "))
+    options = command[command.index("gunicorn") + 1 :]
+    address = options.index("--bind")
+    return [*options[:address], *options[address + 2 :]]
 
 
 @contextmanager
-def serving(environment: Mapping[str, str], log: Path) -> Iterator[str]:
-    """The address of a server with these settings; it is stopped afterwards."""
+def serving(environment: Mapping[str, str], log: Path, options: Sequence[str] | None = None) -> Iterator[str]:
+    """The address of a server with these settings; it is stopped afterwards.
+
+    Args:
+        environment: settings, beside those of this process.
+        log: a file for what it says.
+        options: of gunicorn, by default the image's.
+    """
     port = free_port()
-    command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", *arguments_of_the_image()]
+    given = arguments_of_the_image() if options is None else options
+    command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", *given]
     with log.open("ab") as output:
         process = subprocess.Popen(
             command, cwd=ROOT, env={**os.environ, **environment}, stdout=output, stderr=output, start_new_session=True
