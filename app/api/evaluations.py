@@ -108,7 +108,8 @@ def submit_evaluation(header: SubmitHeader, body: EvaluationRequest) -> Response
 def get_evaluation(path: IdPath, header: ConditionHeader) -> Response:  # noqa: ARG001 - documents the header
     """Show one evaluation and how far it is."""
     with runtime().db.read() as session:
-        return conditional(queries.version(session, path.id), lambda: answer(queries.get(session, path.id)))
+        version, document = queries.version(session, path.id)
+        return conditional(version, lambda: answer(document or queries.get(session, path.id)))
 
 
 @resource.get("/evaluations/<id>/scores", responses=declares({200: SCORES}, NotFoundError))

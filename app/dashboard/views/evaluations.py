@@ -76,10 +76,10 @@ def show_evaluation(evaluation_id: str) -> str:
 def live_evaluation(evaluation_id: str) -> ResponseReturnValue:
     """The live part alone, for polling; once the evaluation has ended, the page is told to load again."""
     with runtime().db.read() as session:
-        version = queries.version(session, evaluation_id)
+        version, document = queries.version(session, evaluation_id)
         if request.if_none_match.contains_weak(version):
             return conditional(version, "")
-        evaluation = queries.get(session, evaluation_id)
+        evaluation = document or queries.get(session, evaluation_id)
         open_parts = _open_parts(session, evaluation)
     body = render_template("dashboard/_live.html", evaluation=evaluation, open_parts=open_parts)
     response = conditional(version, body)

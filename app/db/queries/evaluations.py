@@ -12,7 +12,7 @@ from app.db.queries import progress
 from app.db.queries.pages import contains, newest_first
 from app.db.queries.progress import Link
 from app.errors import NotFoundError
-from app.representations.base import ErrorInfo, Page
+from app.representations.base import ErrorInfo, Page, version_of
 from app.representations.evaluations import (
     ClassMappingDocument,
     EvaluationDocument,
@@ -153,8 +153,8 @@ def scores(session: Session, evaluation_id: str) -> ScoresDocument:
     )
 
 
-def version(session: Session, evaluation_id: str) -> str:
-    """An ETag's value: it changes whenever the evaluation's document does.
+def version(session: Session, evaluation_id: str) -> tuple[str, EvaluationDocument | None]:
+    """An ETag's value, which changes whenever the evaluation's document does; and the document, where it took that.
 
     Raises:
         NotFoundError: there is no such evaluation.
@@ -164,8 +164,10 @@ def version(session: Session, evaluation_id: str) -> str:
     if row is None:
         raise NotFoundError("evaluation", evaluation_id)
     if row.status not in LIVE_STATUSES:
-        return digest([evaluation_id, row.status, row.finished_at.isoformat() if row.finished_at else None])[:32]
-    return digest(get(session, evaluation_id).model_dump(mode="json"))[:32]
+        at = row.finished_at.isoformat() if row.finished_at else None
+        return digest([evaluation_id, row.status, at])[:32], None
+    document = get(session, evaluation_id)
+    return version_of(document), document
 
 
 def score_document(row: Score) -> ScoreDocument:

@@ -123,8 +123,8 @@ def test_a_version_changes_whenever_the_document_does_and_not_otherwise(catalogu
     def look() -> None:
         with catalogue.db.read() as session:
             documents.append(evaluations.get(session, evaluation_id))
-            versions.append(evaluations.version(session, evaluation_id))
-            assert evaluations.version(session, evaluation_id) == versions[-1]
+            versions.append(evaluations.version(session, evaluation_id)[0])
+            assert evaluations.version(session, evaluation_id)[0] == versions[-1]
 
     look()
     worker = catalogue.worker()
