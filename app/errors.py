@@ -122,11 +122,9 @@ class InUseError(ServiceError):
 
     code = "in_use"
 
-    def __init__(self, kind: str, name: str, users: int) -> None:
+    def __init__(self, kind: str, name: str, users: int, user: str = "evaluation") -> None:
         self.kind, self.name, self.users = kind, name, users
-        super().__init__(
-            f"{kind} {name!r} is used by {users} evaluation{'s' if users != 1 else ''} and cannot be deleted"
-        )
+        super().__init__(f"{kind} {name!r} is used by {users} {user}{'s' if users != 1 else ''} and cannot be deleted")
 
 
 class StateConflictError(ServiceError):

@@ -128,6 +128,7 @@ def _provenance(session: Session, evaluation: Evaluation, views: list[PlannedVie
     return {
         "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint, "images": evaluation.images},
         "fusion": evaluation.fusion,
+        **({} if evaluation.ensemble is None else {"ensemble": evaluation.ensemble}),
         "made_with": made_with,
         "members": [
             {

@@ -6,6 +6,7 @@ import datetime as dt
 from typing import Any, Literal
 
 from app.representations.base import Document, ErrorInfo
+from app.representations.ensembles import EvaluatedEnsembleDocument
 
 
 class ProgressDocument(Document):
@@ -87,6 +88,8 @@ class EvaluationDocument(Document):
     protocol_title: str
     checkpoints: list[MemberDocument]
     fusion: dict[str, Any]
+    # The saved ensemble that this is an evaluation of; null where checkpoints were listed.
+    ensemble: EvaluatedEnsembleDocument | None
     images: int
     unreadable: str
     force: bool

@@ -46,7 +46,7 @@ class MemberRequest(Request):
 
 
 class EvaluationRequest(Request):
-    """Evaluate checkpoints on a data set under a protocol, and fuse them."""
+    """Evaluate checkpoints on a data set under a protocol, and fuse them; or a saved `ensemble`, which says it all."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -61,13 +61,21 @@ class EvaluationRequest(Request):
     )
 
     dataset: Name
-    checkpoints: list[Name | MemberRequest] = Field(min_length=1, max_length=64)
+    checkpoints: list[Name | MemberRequest] = Field(default_factory=list, min_length=1, max_length=64)
+    ensemble: Name | None = None
     protocol: str | dict[str, Any] = "vgg-multi-scale-dense"
     fusion: FusionRequest = FusionRequest()
     limit: int | None = Field(default=None, ge=1)
     force: bool = False
     priority: int = Field(default=5, ge=0, le=9)
     unreadable: Literal["fail", "skip"] = "fail"
+
+    @model_serializer(mode="wrap")
+    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """With no ensemble as before there were any; with one, without what it says itself."""
+        if self.ensemble is None:
+            return without_none(write(self), "ensemble")
+        return {name: value for name, value in write(self).items() if name not in ("checkpoints", "protocol", "fusion")}
 
 
 class EmptyRequest(Request):

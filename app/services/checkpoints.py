@@ -11,7 +11,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.config import Settings
-from app.db.models import Checkpoint, EvaluationMember, RegistrationState, WorkItem
+from app.db.models import Checkpoint, EvaluationMember, RegistrationState, SavedMember, WorkItem
 from app.db.queries import checkpoints as queries
 from app.db.queries.lookup import find
 from app.db.session import Database
@@ -160,15 +160,18 @@ def change(
 
 
 def delete(db: Database, key: str) -> None:
-    """Forget a checkpoint that no evaluation uses; its file stays.
+    """Forget a checkpoint that no evaluation and no saved ensemble uses; its file stays.
 
     Raises:
         NotFoundError: no such checkpoint.
-        InUseError: evaluations use it.
+        InUseError: evaluations or ensembles use it.
     """
     with db.write() as session:
         row = find(session, Checkpoint, key)
     try:
+            saved = select(func.count(SavedMember.ensemble_id.distinct())).where(SavedMember.checkpoint_id == row.id)
+            if count := session.execute(saved).scalar_one():
+                raise InUseError("checkpoint", row.name, count, "ensemble")
         with db.write() as session:
             users = select(func.count(EvaluationMember.evaluation_id.distinct()))
             count = session.execute(users.where(EvaluationMember.checkpoint_id == row.id)).scalar_one()

@@ -86,6 +86,7 @@ def submit(db: Database, request: EvaluationRequest, *, idempotency_key: str | N
         "protocol": plan.protocol.to_dict(),
         "protocol_name": plan.protocol.name,
         "fusion": plan.fusion.to_dict(),
+        "ensemble": None if plan.ensemble is None else plan.ensemble.model_dump(mode="json"),
         "images": plan.images,
         "unreadable": request.unreadable,
         "force": request.force,

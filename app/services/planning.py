@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session
 
-from app.db.models import Checkpoint, Dataset, RegistrationState
-from app.db.queries.lookup import KINDS, Named, find
+from app.db.models import Checkpoint, Dataset, Ensemble, RegistrationState
+from app.db.queries.lookup import KINDS, find
 from app.errors import InvalidRequestError, NotFoundError
+from app.representations.ensembles import ChoiceDocument, EvaluatedEnsembleDocument
 from app.representations.requests import EvaluationRequest, MemberRequest
 from app.services.costs import mean_macs
 from ensembles.architectures import architecture_from_dict, block_size
@@ -29,6 +30,8 @@ from ensembles.errors import (
 from ensembles.protocols import FusionSpec, Protocol
 from ensembles.scales import TrainingScale
 from ensembles.specs import ViewSpec
+
+Registered = TypeVar("Registered", Checkpoint, Dataset)
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Plan:
     protocol: Protocol
     fusion: FusionSpec
     members: tuple[PlannedMember, ...]
+    ensemble: EvaluatedEnsembleDocument | None = None
 
 
 def plan(session: Session, request: EvaluationRequest) -> Plan:
@@ -69,20 +73,21 @@ def plan(session: Session, request: EvaluationRequest) -> Plan:
         InvalidRequestError: everything that is wrong with it, at once.
     """
     problems: list[Problem] = []
-    dataset = _named(session, Dataset, request.dataset, "dataset", problems)
-    protocol = _protocol(request.protocol, "protocol", problems)
-    asked = [MemberRequest(checkpoint=one) if isinstance(one, str) else one for one in request.checkpoints]
-    fusion = _fusion(request, asked, problems)
+    dataset = ready(session, Dataset, request.dataset, "dataset", problems)
+    protocol = protocol_of(request.protocol, "protocol", problems)
+    ensemble = None if request.ensemble is None else _ensemble(session, request, problems)
+    asked, fusion = _asked(request, ensemble, problems)
     members: list[PlannedMember] = []
     seen: dict[str, int] = {}
-    for position, (member, original) in enumerate(zip(asked, request.checkpoints, strict=True)):
-        path = f"checkpoints.{position}"
-        name_path = path if isinstance(original, str) else f"{path}.checkpoint"
-        checkpoint = _named(session, Checkpoint, member.checkpoint, name_path, problems)
-        own = None if member.protocol is None else _protocol(member.protocol, f"{path}.protocol", problems)
+    for position, member in enumerate(asked):
+        path = f"checkpoints.{position}" if ensemble is None else "ensemble"
+        plain = ensemble is not None or isinstance(request.checkpoints[position], str)
+        name_path = path if plain else f"{path}.checkpoint"
+        checkpoint = ready(session, Checkpoint, member.checkpoint, name_path, problems)
+        own = None if member.protocol is None else protocol_of(member.protocol, f"{path}.protocol", problems)
         if checkpoint is None:
             continue
-        if checkpoint.id in seen:
+        if checkpoint.id in seen and ensemble is None:
             rule = f"each checkpoint once; it is also checkpoints.{seen[checkpoint.id]}"
             problems.append(Problem(name_path, rule, member.checkpoint, "duplicate"))
             continue
@@ -94,16 +99,65 @@ def plan(session: Session, request: EvaluationRequest) -> Plan:
             continue
         shared = member.protocol is None
         protocol_value = request.protocol if shared else member.protocol
-        views = _views(checkpoint, used, "protocol" if shared else f"{path}.protocol", protocol_value, problems)
+        views = views_of(checkpoint, used, "protocol" if shared else f"{path}.protocol", protocol_value, problems)
         if dataset is not None:
             weight = member.weight if fusion is None or fusion.weights is None else fusion.weights[position]
             members.append(PlannedMember(checkpoint, used, weight, _planned(checkpoint, views, dataset, request.limit)))
     if problems or dataset is None or protocol is None or fusion is None:
         raise InvalidRequestError(problems)
-    return Plan(dataset, _scored_images(dataset, request.limit), protocol, fusion, tuple(members))
+    if ensemble is not None:
+        protocol = members[0].protocol
+    use = None if ensemble is None else _use(ensemble, dataset)
+    return Plan(dataset, _scored_images(dataset, request.limit), protocol, fusion, tuple(members), use)
 
 
-def _named(session: Session, table: type[Named], key: str, path: str, problems: list[Problem]) -> Named | None:
+def _ensemble(session: Session, request: EvaluationRequest, problems: list[Problem]) -> Ensemble | None:
+    """The saved ensemble that is asked for; it says all about members and fusion, so the request may not."""
+    problems += [
+        Problem(name, "nothing, where a saved ensemble is evaluated", getattr(request, name))
+        for name in ("checkpoints", "protocol", "fusion")
+        if name in request.model_fields_set
+    ]
+    try:
+        return find(session, Ensemble, str(request.ensemble))
+    except NotFoundError as error:
+        near = f"; did you mean {' or '.join(error.near)}?" if error.near else ""
+        problems.append(Problem("ensemble", f"the name of a saved ensemble{near}", request.ensemble, "unknown_name"))
+        return None
+
+
+def _asked(
+    request: EvaluationRequest, ensemble: Ensemble | None, problems: list[Problem]
+) -> tuple[list[MemberRequest], FusionSpec | None]:
+    """Members and fusion, of the request or of the ensemble that it names."""
+    if ensemble is not None:
+        members = [
+            MemberRequest(checkpoint=member.checkpoint_id, protocol=member.protocol, weight=member.weight)
+            for member in ensemble.members
+        ]
+        weights = tuple(member.weight for member in members)
+        return members, FusionSpec(ensemble.rule, weights, ensemble.temperature)  # type: ignore[arg-type]
+    asked = [MemberRequest(checkpoint=one) if isinstance(one, str) else one for one in request.checkpoints]
+    if request.ensemble is None and not asked:
+        problems.append(Problem("checkpoints", "at least one, or a saved ensemble in their place", []))
+        return asked, None
+    return asked, _fusion(request, asked, problems)
+
+
+def _use(ensemble: Ensemble, dataset: Dataset) -> EvaluatedEnsembleDocument:
+    """What an evaluation keeps of its ensemble. All score a prefix of one order: the same data set, the same images."""
+    chosen = None if ensemble.chosen is None else ChoiceDocument.model_validate(ensemble.chosen)
+    return EvaluatedEnsembleDocument(
+        id=ensemble.id,
+        name=ensemble.name,
+        chosen=chosen,
+        selection_biased=chosen is not None
+        and chosen.candidates_tried != 1
+        and chosen.dataset_fingerprint == dataset.fingerprint,
+    )
+
+
+def ready(session: Session, table: type[Registered], key: str, path: str, problems: list[Problem]) -> Registered | None:
     """The ready row of that name; otherwise a problem is added."""
     kind = KINDS[table]
     try:
@@ -119,7 +173,8 @@ def _named(session: Session, table: type[Named], key: str, path: str, problems: 
     return None
 
 
-def _protocol(value: str | Mapping[str, Any], path: str, problems: list[Problem]) -> Protocol | None:
+def protocol_of(value: str | Mapping[str, Any], path: str, problems: list[Problem]) -> Protocol | None:
+    """The protocol that is meant; otherwise problems are added."""
     try:
         return Protocol.parse(value)
     except SpecError as error:
@@ -174,7 +229,7 @@ def _class_problems(checkpoint: Checkpoint, dataset: Dataset, path: str) -> list
     return []
 
 
-def _views(
+def views_of(
     checkpoint: Checkpoint, protocol: Protocol, path: str, value: object, problems: list[Problem]
 ) -> tuple[ViewSpec, ...]:
     """The views; a problem is put on the scales where the request lists fields, else on the protocol as a whole."""

@@ -5,6 +5,7 @@ Read from the stored outcomes, without posteriors or a worker.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -115,14 +116,30 @@ def _subject(
     evaluation = _succeeded(evaluation_id, evaluations.get(evaluation_id))
     members = tuple(evaluation.members)
     if named:
-        members = tuple(member for member in members if name in (member.checkpoint.name, member.checkpoint.id))
+        members = tuple(m for m, names in zip(members, _names(members), strict=True) if name in names)
         if not members:
-            raise NotFoundError("member", name, (member.checkpoint.name for member in evaluation.members))
+            raise NotFoundError("member", name, (names[0] for names in _names(tuple(evaluation.members))))
     only = members[0] if len(members) == 1 else None
     row = stored.get((evaluation_id, None if only is None else only.position))
     if row is None:
         raise OutcomesMissingError(evaluation_id)
-    return Subject(reference, evaluation, "ensemble" if only is None else only.checkpoint.name, members, row)
+    whose = "ensemble" if only is None else _names(tuple(evaluation.members))[only.position][0]
+    return Subject(reference, evaluation, whose, members, row)
+
+
+def told_apart(checkpoints: Sequence[str]) -> list[str]:
+    """Names of an evaluation's members: `NAME#POSITION`, from 1, where a checkpoint comes twice."""
+    counts = Counter(checkpoints)
+    return [name if counts[name] == 1 else f"{name}#{position}" for position, name in enumerate(checkpoints, 1)]
+
+
+def _names(members: Sequence[EvaluationMember]) -> list[tuple[str, ...]]:
+    """What each member answers to: its name and, where its checkpoint comes once, the checkpoint's id."""
+    names = told_apart([member.checkpoint.name for member in members])
+    return [
+        (name, member.checkpoint.id) if name == member.checkpoint.name else (name,)
+        for name, member in zip(names, members, strict=True)
+    ]
 
 
 def find_members(session: Session, evaluation_id: str) -> list[Subject]:
@@ -135,7 +152,7 @@ def find_members(session: Session, evaluation_id: str) -> list[Subject]:
     """
     rows = select(EvaluationMember).where(EvaluationMember.evaluation_id == evaluation_id)
     members = session.scalars(rows.order_by(EvaluationMember.position).options(joinedload(EvaluationMember.checkpoint)))
-    references = [f"{evaluation_id}:{member.checkpoint.id}" for member in members]
+    references = [f"{evaluation_id}:{names[-1]}" for names in _names(members.all())]
     if not references:
         raise NotFoundError("evaluation", evaluation_id)
     return [replace(subject, reference=f"{evaluation_id}:{subject.name}") for subject in find_all(session, references)]

@@ -19,6 +19,7 @@ from app.representations.evaluations import EvaluationDocument
 from app.representations.parts import PartDocument
 from app.services import agreements
 from app.services import evaluations as service
+from app.services.subjects import told_apart
 
 _PARTS_SHOWN = 20
 _GATES_SHOWN = 5
@@ -66,7 +67,9 @@ def show_evaluation(evaluation_id: str) -> str:
         agreement=_agreement(evaluation),
         gates=verdicts,
         gates_shown=_GATES_SHOWN,
-        compare_members=[f"{evaluation_id}:{member.checkpoint}" for member in evaluation.checkpoints],
+        compare_members=[
+            f"{evaluation_id}:{name}" for name in told_apart([m.checkpoint for m in evaluation.checkpoints])
+        ],
         protocol=protocols.describe([member.protocol for member in evaluation.checkpoints]),
         provenance=protocols.trace(evaluation.provenance),
     )

@@ -6,6 +6,7 @@ A module holds the tables of one subject; all are imported here, so that metadat
 from app.db.base import LeaseState
 from app.db.models.access import ApiToken, RateWindow, SetupLink, User, UserSession
 from app.db.models.catalogue import Checkpoint, Dataset, RegistrationState
+from app.db.models.ensembles import Ensemble, SavedMember
 from app.db.models.evaluations import (
     LIVE_STATUSES,
     PRIORITIES,
@@ -29,6 +30,7 @@ __all__ = [
     "Checkpoint",
     "Dataset",
     "DeliveryState",
+    "Ensemble",
     "Evaluation",
     "EvaluationMember",
     "EvaluationOutcomes",
@@ -41,6 +43,7 @@ __all__ = [
     "PredictionSet",
     "RateWindow",
     "RegistrationState",
+    "SavedMember",
     "Score",
     "SetupLink",
     "User",

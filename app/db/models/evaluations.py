@@ -67,6 +67,8 @@ class Evaluation(Base):
     protocol: Mapped[dict[str, Any]]
     protocol_name: Mapped[str | None] = mapped_column(String(64))
     fusion: Mapped[dict[str, Any]]
+    # The saved ensemble that was asked for, as it was then; null where the request listed checkpoints.
+    ensemble: Mapped[dict[str, Any] | None]
     # Scored images: the first `images` in canonical order.
     images: Mapped[int]
     unreadable: Mapped[str] = mapped_column(String(8), default="fail")

@@ -13,6 +13,7 @@ from app.db.queries.pages import contains, newest_first
 from app.db.queries.progress import Link
 from app.errors import NotFoundError
 from app.representations.base import ErrorInfo, Page, version_of
+from app.representations.ensembles import EvaluatedEnsembleDocument
 from app.representations.evaluations import (
     ClassMappingDocument,
     EvaluationDocument,
@@ -65,6 +66,7 @@ def get(session: Session, evaluation_id: str) -> EvaluationDocument:
         protocol_title=row.protocol_name or protocol_title(row.protocol),
         checkpoints=[_member(member, found) for member in row.members],
         fusion=row.fusion,
+        ensemble=None if row.ensemble is None else EvaluatedEnsembleDocument.model_validate(row.ensemble),
         images=row.images,
         unreadable=row.unreadable,
         force=row.force,

@@ -7,13 +7,17 @@ from typing import TypeVar
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from app.db.models import Checkpoint, Dataset
+from app.db.models import Checkpoint, Dataset, Ensemble
 from app.errors import NotFoundError
 
-Named = TypeVar("Named", Checkpoint, Dataset)
+Named = TypeVar("Named", Checkpoint, Dataset, Ensemble)
 
 #: How messages call a row of each table.
-KINDS: dict[type[Checkpoint] | type[Dataset], str] = {Checkpoint: "checkpoint", Dataset: "data set"}
+KINDS: dict[type[Checkpoint] | type[Dataset] | type[Ensemble], str] = {
+    Checkpoint: "checkpoint",
+    Dataset: "data set",
+    Ensemble: "ensemble",
+}
 
 
 def find(session: Session, table: type[Named], key: str) -> Named:

@@ -3,6 +3,8 @@ import re
 
 import pytest
 
+from app.representations.ensembles import EnsembleMemberRequest, EnsembleRequest
+from app.services import ensembles
 from tests.history import History
 from tests.unit.app.dashboard.conftest import DIGITS, Browser, vgg
 
@@ -269,3 +271,28 @@ def test_assets_are_kept_for_long_under_an_address_that_changes_with_them(browse
     for path, kept in ((address[1], True), ("/assets/base.css", False)):
         with browser.client.get(path) as response:
             assert ("immutable" in response.headers.get("Cache-Control", "")) is kept
+
+
+def test_an_ensemble_that_was_chosen_on_these_images_is_marked_on_its_page_and_a_fixed_one_is_not(
+    browser: Browser, digits: History
+) -> None:
+    looked_at = digits.submit(dataset="digits", checkpoints=["digits-d", "digits-e"], protocol={"scales": [32]})
+    digits.predict()
+    digits.finish(looked_at, [30, 40, 20])
+    members = [
+        EnsembleMemberRequest(checkpoint="digits-d", scales=[32]),
+        EnsembleMemberRequest(checkpoint="digits-e", scales=[32]),
+    ]
+    for name, chosen_on in (("picked", looked_at), ("fixed", None)):
+        ensembles.create(
+            digits.runtime.db, EnsembleRequest(name=name, members=members, rule="geometric", chosen_on=chosen_on)
+        )
+    pages = {
+        name: browser.open(f"/evaluations/{digits.submit(dataset='digits', ensemble=name)}")
+        for name in ("picked", "fixed")
+    }
+    assert "Selection-biased." in pages["picked"]
+    assert f'href="/evaluations/{looked_at}"' in pages["picked"]
+    assert "Selection-biased." not in pages["fixed"]
+    assert "fixed beforehand" in pages["fixed"]
+    assert "normalised geometric mean of members" in pages["fixed"]
