@@ -221,6 +221,19 @@ class OutcomesMissingError(ServiceError):
         )
 
 
+class CheckpointReplacedError(ServiceError):
+    """A member of a saved ensemble whose file was overwritten: the ensemble that was saved is no longer there."""
+
+    code = "checkpoint_replaced"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(
+            f"the file of checkpoint {name!r} was overwritten, so that the saved ensemble is no longer what it was;"
+            " put the file back, or save the ensemble anew"
+        )
+
+
 class DatabaseUnavailableError(ServiceError):
     """The database does not answer, or stays locked past the patience of one request."""
 

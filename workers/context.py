@@ -167,5 +167,6 @@ def _environment(device: torch.device, threads: int) -> dict[str, Any]:
         "pillow": PIL.__version__,
         "device": str(device),
         "device_name": devices.describe_device(device),
+        **devices.numeric_libraries(device),
         "threads": threads,
     }

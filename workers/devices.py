@@ -52,6 +52,19 @@ def describe_device(device: torch.device) -> str:
     return _cpu_name()
 
 
+def numeric_libraries(device: torch.device) -> dict[str, str]:
+    """What else may change the last bits: for the record beside every posterior."""
+    blas = torch.__config__.show()
+    found = {
+        "blas": ", ".join(re.findall(r"(?:Math Kernel Library Version|OpenBLAS|MKL-DNN) \S+", blas)),
+        "cpu_kernels": torch.backends.cpu.get_cpu_capability(),
+    }
+    if device.type == "cuda":
+        cudnn = str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]
+        found |= {"cuda": str(torch.version.cuda), "cudnn": cudnn, "driver": _driver()}
+    return found
+
+
 def describe_devices() -> list[str]:
     """Every device that a worker here could be given, one line each."""
     names = [f"cpu: {_cpu_name()}, {usable_threads()} threads"]
@@ -66,6 +79,15 @@ def memory_for_networks(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory) // 2
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
+
+
+def _driver() -> str:
+    """Version of NVIDIA's kernel module; empty where it cannot be read."""
+    try:
+        match = re.search(r"Module\s+([\d.]+)", Path("/proc/driver/nvidia/version").read_text(encoding="ascii"))
+    except OSError:
+        match = None
+    return match[1] if match else ""
 
 
 def _cpu_name() -> str:

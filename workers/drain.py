@@ -10,7 +10,7 @@ from app.errors import DatabaseUnavailableError, LeaseLostError, StorageFullErro
 from app.fault_points import reach
 from app.services import leases, predictions, workers
 from app.services.leases import ItemLease
-from workers import fuse, predict, register
+from workers import fuse, predict, register, scheduled
 from workers.context import WorkerContext
 from workers.failures import classify, leave_if_device_is_broken
 from workers.heartbeat import HeldLease, StoppedError
@@ -24,7 +24,10 @@ _STORAGE_PAUSE = 5.0
 _HANDLERS: dict[str, Callable[[WorkerContext, ItemLease], None]] = {
     "register_checkpoint": register.register_checkpoint,
     "register_dataset": register.register_dataset,
+    "import_predictions": register.import_predictions,
     "fuse": fuse.fuse_evaluation,
+    "check_schedule_run": scheduled.check_schedule_run,
+    "judge_schedule_run": scheduled.judge_schedule_run,
 }
 
 

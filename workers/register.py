@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-from app.services import checkpoints, datasets
+from app.services import checkpoints, datasets, imports
 from app.services.checkpoints import CheckpointFacts
 from app.services.leases import ItemLease
 from ensembles.architectures import NetworkArchitecture, architecture_from_dict
@@ -28,9 +29,25 @@ def register_checkpoint(context: WorkerContext, item: ItemLease) -> None:
         SpecError, UnknownNameError: what the request states cannot be.
         LeaseLostError: another worker has taken over.
     """
-    path, stated = Path(item.payload["path"]), CheckpointMetadata.from_dict(item.payload)
+    facts = read_facts(context, Path(item.payload["path"]), item.payload)
+    checkpoints.complete_registration(context.runtime.db, item, facts)
+
+
+def read_facts(context: WorkerContext, path: Path, payload: Mapping[str, Any]) -> CheckpointFacts:
+    """What a weights file is, together with what a request states about it.
+
+    Args:
+        context: whose heartbeat goes on meanwhile.
+        path: of the file.
+        payload: of the item that registers it.
+
+    Raises:
+        InspectionError, CheckpointError: what is wrong with the file.
+        SpecError, UnknownNameError: what the request states cannot be.
+    """
+    stated = CheckpointMetadata.from_dict(payload)
     # Items of an earlier release have no more than path, training scale and preprocessing.
-    weights, name, crop = (item.payload.get(field) for field in ("weights", "architecture", "crop"))
+    weights, name, crop = (payload.get(field) for field in ("weights", "architecture", "crop"))
     published = None if weights is None else published_weights(weights)
     found = inspect_in_child(path, waiting=context.heartbeat.step, architecture=name, crop=crop)
     architecture = architecture_from_dict(found["architecture"])
@@ -45,22 +62,18 @@ def register_checkpoint(context: WorkerContext, item: ItemLease) -> None:
         or said.preprocessing
         or architecture.recipe.preprocessing
     )
-    checkpoints.complete_registration(
-        context.runtime.db,
-        item,
-        CheckpointFacts(
-            path=str(path),
-            sha256=found["sha256"],
-            size_bytes=found["size_bytes"],
-            architecture=architecture.to_dict(),
-            architecture_name=architecture.name,
-            classes=architecture.classes,
-            parameters=architecture.parameters,
-            macs=float(architecture.macs(architecture.crop, architecture.crop)),
-            training_scale=None if scale is None else (scale.smallest, scale.largest),
-            preprocessing=preprocessing.to_dict(),
-            class_names=None if classes is None else list(classes),
-        ),
+    return CheckpointFacts(
+        path=str(path),
+        sha256=found["sha256"],
+        size_bytes=found["size_bytes"],
+        architecture=architecture.to_dict(),
+        architecture_name=architecture.name,
+        classes=architecture.classes,
+        parameters=architecture.parameters,
+        macs=float(architecture.macs(architecture.crop, architecture.crop)),
+        training_scale=None if scale is None else (scale.smallest, scale.largest),
+        preprocessing=preprocessing.to_dict(),
+        class_names=None if classes is None else list(classes),
     )
 
 
@@ -87,6 +100,17 @@ def _class_names(
     # Whoever trained the last layer anew has other classes, and no names of them.
     theirs = published.classes if published is not None and len(published.classes) == outputs else None
     return stated.classes or said.classes or theirs
+
+
+def import_predictions(context: WorkerContext, item: ItemLease) -> None:
+    """Read a file of predictions and make the checkpoint that stands for them ready.
+
+    Raises:
+        PredictionsFileError: what is wrong with the file.
+        LeaseLostError: another worker has taken over.
+        StorageFullError: no room for the posteriors.
+    """
+    imports.complete_import(context.runtime.db, context.runtime.artifacts, item)
 
 
 def register_dataset(context: WorkerContext, item: ItemLease) -> None:

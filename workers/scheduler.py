@@ -1,4 +1,7 @@
-"""The dispatcher and sweeper: notices dead workers, moves evaluations on, rings idle workers. Any number may run."""
+"""The dispatcher and sweeper: notices dead workers, moves evaluations on, rings idle workers, fires schedules.
+
+Any number may run.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from dataclasses import asdict, dataclass
 from app.errors import ServiceError
 from app.messaging import QUEUES, BrokerUnavailableError, Doorbell
 from app.runtime import Runtime
-from app.services import collection, recovery
+from app.services import collection, firing, recovery, schedule_runs
+from app.services.clock_guard import ClockGuard
 from workers.deliveries import deliver
 from workers.logs import get_logger
 
@@ -78,7 +82,7 @@ def run_scheduler(runtime: Runtime, stopping: threading.Event) -> None:
     """Sweep and dispatch until `stopping` is set. A dead database or broker is waited for."""
     doorbell = Doorbell(runtime.settings)
     dispatcher = Dispatcher(doorbell)
-    next_sweep, failing = 0.0, None
+    clock, next_sweep, failing = ClockGuard(), 0.0, None
     # A walk through a large store takes minutes; nobody may wait for its end, workers least of all.
     threading.Thread(target=_collect_hourly, args=(runtime, stopping), name="collection", daemon=True).start()
     # Receivers may be slow, and dispatching must not wait for them.
@@ -90,6 +94,10 @@ def run_scheduler(runtime: Runtime, stopping: threading.Event) -> None:
                 if time.monotonic() >= next_sweep:
                     _sweep(runtime)
                     next_sweep = time.monotonic() + SWEEP_SECONDS
+                    schedule_runs.advance(runtime.db)
+                fired = firing.fire_due(runtime.db, clock)
+                if fired:
+                    log.info("schedules_fired", runs=fired)
                 claimable = recovery.claimable(runtime.db)
                 idle = recovery.idle_workers(runtime.db) if any(claimable.values()) else {}
                 dispatcher.dispatch(claimable, idle, time.monotonic())

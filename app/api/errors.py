@@ -104,6 +104,7 @@ STATUSES: dict[type[Exception], HTTPStatus] = {
     service.IdempotencyConflictError: HTTPStatus.CONFLICT,
     service.LeaseLostError: HTTPStatus.CONFLICT,
     service.OutcomesMissingError: HTTPStatus.CONFLICT,
+    service.CheckpointReplacedError: HTTPStatus.CONFLICT,
     service.InvalidRequestError: HTTPStatus.UNPROCESSABLE_ENTITY,
     library.SpecError: HTTPStatus.UNPROCESSABLE_ENTITY,
     library.UnknownNameError: HTTPStatus.UNPROCESSABLE_ENTITY,

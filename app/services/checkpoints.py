@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from sqlalchemy import delete as sql_delete
@@ -20,7 +20,7 @@ from app.errors import InUseError, InvalidRequestError, NameTakenError
 from app.representations.base import version_of
 from app.representations.catalogue import CheckpointDocument
 from app.representations.requests import CheckpointChange, CheckpointRequest
-from app.services import events, leases, registration, versions
+from app.services import events, imports, leases, registration, versions
 from app.services.leases import ItemLease
 from app.services.paths import allowed_path
 from ensembles.architectures import architecture_names
@@ -104,27 +104,22 @@ def complete_registration(db: Database, lease: ItemLease, facts: CheckpointFacts
     Raises:
         LeaseLostError: the item is no longer this lease's; nothing changed.
     """
-    smallest, largest = facts.training_scale or (None, None)
     with leases.finishing(db, lease) as session:
         registration.settle(
             session,
             Checkpoint,
             lease.checkpoint_id,
             RegistrationState.READY,
-            path=facts.path,
-            sha256=facts.sha256,
-            fingerprint=facts.fingerprint,
-            size_bytes=facts.size_bytes,
-            architecture=facts.architecture,
-            architecture_name=facts.architecture_name,
-            classes=facts.classes,
-            parameters=facts.parameters,
-            macs=facts.macs,
-            training_scale_min=smallest,
-            training_scale_max=largest,
-            preprocessing=facts.preprocessing,
-            class_names=facts.class_names,
+            **facts_columns(facts),
         )
+
+
+def facts_columns(facts: CheckpointFacts) -> dict[str, Any]:
+    """The columns of a checkpoint that a worker fills."""
+    smallest, largest = facts.training_scale or (None, None)
+    columns = {one.name: getattr(facts, one.name) for one in fields(facts) if one.name != "training_scale"}
+    scale = {"training_scale_min": smallest, "training_scale_max": largest}
+    return {**columns, "fingerprint": facts.fingerprint, **scale}
 
 
 def change(
@@ -169,14 +164,15 @@ def delete(db: Database, key: str) -> None:
     with db.write() as session:
         row = find(session, Checkpoint, key)
     try:
-            saved = select(func.count(SavedMember.ensemble_id.distinct())).where(SavedMember.checkpoint_id == row.id)
-            if count := session.execute(saved).scalar_one():
-                raise InUseError("checkpoint", row.name, count, "ensemble")
         with db.write() as session:
             users = select(func.count(EvaluationMember.evaluation_id.distinct()))
             count = session.execute(users.where(EvaluationMember.checkpoint_id == row.id)).scalar_one()
             if count:
                 raise InUseError("checkpoint", row.name, count)
+            saved = select(func.count(SavedMember.ensemble_id.distinct())).where(SavedMember.checkpoint_id == row.id)
+            if count := session.execute(saved).scalar_one():
+                raise InUseError("checkpoint", row.name, count, "ensemble")
+            imports.forget_set(session, row)
             changed(session, sql_delete(WorkItem).where(WorkItem.checkpoint_id == row.id))
             changed(session, sql_delete(Checkpoint).where(Checkpoint.id == row.id))
             events.record(session, "checkpoint_deleted", subject_id=row.id, name=row.name)

@@ -6,6 +6,7 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from app.services.leases import ItemLease
 from app.services.paths import allowed_path
 from ensembles.datasets import DatasetIndex, DatasetLayout, list_images, recognise_layout
 from ensembles.errors import DatasetFormatError, Problem
-from ensembles.verification import verify_images
+from ensembles.verification import Verification, verify_images
 
 #: The canonical order is a shuffle, so the first images are a fair sample of the sizes.
 _SAMPLE = 256
@@ -168,6 +169,31 @@ def verify(
     index = load_index(artifacts, row)
     layout = DatasetLayout(index.format, root_of(row), None if row.label_source is None else Path(row.label_source))
     return VerificationDocument.of(row.name, verify_images(index, list_images(layout), progress))
+
+
+def verify_first(row: Dataset, index: DatasetIndex, images: int, step: Callable[[], None]) -> Verification:
+    """As `verify`, but of registered images only the first so many are read; all are looked for.
+
+    Args:
+        row: ready.
+        index: of it.
+        images: how many of the canonical order are read; at least one is.
+        step: called after each image.
+
+    Raises:
+        DatasetFormatError: what lies there now is no data set of its format any more.
+    """
+    layout = DatasetLayout(index.format, root_of(row), None if row.label_source is None else Path(row.label_source))
+    listing = list_images(layout)
+    registered = {image.id: index.classes[image.label] for image in index.images}
+    listed = {image.id: listing.classes[image.label] for image in listing.images}
+    wanted = {image.id for image in index.images[: max(images, 1)]}
+    wanted |= {one for one in registered.keys() | listed.keys() if registered.get(one) != listed.get(one)}
+    return verify_images(
+        replace(index, images=tuple(image for image in index.images if image.id in wanted)),
+        replace(listing, images=tuple(image for image in listing.images if image.id in wanted)),
+        lambda _done, _total: step(),
+    )
 
 
 def _allowed_labels(allowed: Callable[..., Path], labels: Path) -> Path:

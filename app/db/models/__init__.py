@@ -20,14 +20,17 @@ from app.db.models.evaluations import (
 from app.db.models.gates import Baseline, Gate
 from app.db.models.operations import Event, Worker, WorkItem
 from app.db.models.predictions import PredictionPart, PredictionSet
+from app.db.models.schedules import LIVE_RUNS, CheckpointVersion, RunState, Schedule, ScheduleRun
 from app.db.models.webhooks import DeliveryState, Webhook, WebhookDelivery
 
 __all__ = [
+    "LIVE_RUNS",
     "LIVE_STATUSES",
     "PRIORITIES",
     "ApiToken",
     "Baseline",
     "Checkpoint",
+    "CheckpointVersion",
     "Dataset",
     "DeliveryState",
     "Ensemble",
@@ -43,7 +46,10 @@ __all__ = [
     "PredictionSet",
     "RateWindow",
     "RegistrationState",
+    "RunState",
     "SavedMember",
+    "Schedule",
+    "ScheduleRun",
     "Score",
     "SetupLink",
     "User",

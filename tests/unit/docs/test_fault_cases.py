@@ -25,5 +25,5 @@ def test_every_test_in_the_table_exists_and_bears_the_number() -> None:
     for number, row in re.findall(r"^\| F(\d\d) \|(.*)\|$", SECTION, re.MULTILINE):
         named = re.findall(r"`(test_\w+)`", row)
         assert set(named) <= defined, (number, set(named) - defined)
-        assert named or "no schedules" in row, number
+        assert named, number
         assert all(f"f{number}" in name for name in named), (number, named)
