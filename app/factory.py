@@ -12,6 +12,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from flask import Response, request
+from flask.globals import request_ctx
 from flask_openapi.models.info import Info
 from flask_openapi.openapi import OpenAPI
 from flask_wtf import CSRFProtect
@@ -212,7 +213,9 @@ def answer_error(error: Exception) -> Response:
     if isinstance(error, UnauthenticatedError) and is_for_people():
         return ask_to_log_in(error)
     response = problem_response(error)
-    if not request.path.startswith(API_PATHS) and request.accept_mimetypes.accept_html:
+    # A Host header that is none at all leaves no routes to link to.
+    has_links = request_ctx.url_adapter is not None
+    if has_links and not request.path.startswith(API_PATHS) and request.accept_mimetypes.accept_html:
         response.set_data(error_page(problem_of(error)))
         response.mimetype = "text/html"
     return response
