@@ -20,7 +20,7 @@ from app.errors import InUseError, InvalidRequestError, NameTakenError
 from app.representations.base import version_of
 from app.representations.catalogue import CheckpointDocument
 from app.representations.requests import CheckpointChange, CheckpointRequest
-from app.services import events, imports, leases, registration, versions
+from app.services import events, leases, registration, versions
 from app.services.leases import ItemLease
 from app.services.paths import allowed_path
 from ensembles.architectures import architecture_names
@@ -172,7 +172,6 @@ def delete(db: Database, key: str) -> None:
             saved = select(func.count(SavedMember.ensemble_id.distinct())).where(SavedMember.checkpoint_id == row.id)
             if count := session.execute(saved).scalar_one():
                 raise InUseError("checkpoint", row.name, count, "ensemble")
-            imports.forget_set(session, row)
             changed(session, sql_delete(WorkItem).where(WorkItem.checkpoint_id == row.id))
             changed(session, sql_delete(Checkpoint).where(Checkpoint.id == row.id))
             events.record(session, "checkpoint_deleted", subject_id=row.id, name=row.name)
