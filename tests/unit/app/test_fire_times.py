@@ -129,6 +129,7 @@ def test_fire_times_are_those_that_a_look_at_every_minute_finds(cron: str, data:
     if problems_of(cron, None, zone):
         return  # such as the 31st of February
     assert found(cron, zone, after, 2 * 1440) == oracle(cron, zone, after, 2 * 1440)
+    assert in_words(cron, None)
 
 
 @pytest.mark.parametrize("zone", CHANGES)
