@@ -48,12 +48,12 @@ def main() -> None:
         migrations.upgrade(url)
         db = Database(url)
         if not arguments.durable:
-            _never_wait_for_the_disk(db)
+            never_wait_for_the_disk(db)
         catalogue = Catalogue(Path(scratch), db)
         kind = f"{db.engine.dialect.name}, {'durable' if arguments.durable else 'without fsync'}"
         print(f"{arguments.evaluations:,} evaluations, {kind}; Python {platform.python_version()}")
-        _register(catalogue)
-        submitted = _times(lambda: _submit(catalogue), arguments.evaluations)
+        register(catalogue)
+        submitted = _times(lambda: submit(catalogue), arguments.evaluations)
         _report("submit, the last 1,000", submitted[-1000:])
         if db.engine.dialect.name == "postgresql":
             with db.write() as session:  # as autovacuum does within a minute
@@ -69,7 +69,8 @@ def main() -> None:
         db.dispose()
 
 
-def _never_wait_for_the_disk(db: Database) -> None:
+def never_wait_for_the_disk(db: Database) -> None:
+    """Let no commit on this engine reach the disk before it returns."""
     statement = "PRAGMA synchronous=OFF" if db.engine.dialect.name == "sqlite" else "SET synchronous_commit = off"
 
     @event.listens_for(db.engine, "connect")
@@ -81,14 +82,16 @@ def _never_wait_for_the_disk(db: Database) -> None:
             connection.commit()
 
 
-def _register(catalogue: Catalogue) -> None:
+def register(catalogue: Catalogue) -> None:
+    """Make the checkpoints and data sets as rows."""
     for number in range(DATASETS):
         catalogue.dataset(f"data-{number}", images=5000)
     for number in range(CHECKPOINTS):
         catalogue.checkpoint(f"network-{number}")
 
 
-def _submit(catalogue: Catalogue) -> None:
+def submit(catalogue: Catalogue) -> None:
+    """Submit one evaluation, of random checkpoints under a random preset."""
     request = EvaluationRequest(
         dataset=f"data-{random.randrange(DATASETS)}",
         checkpoints=[f"network-{i}" for i in random.sample(range(CHECKPOINTS), random.choice((1, 2, 7)))],

@@ -92,7 +92,7 @@ def predictors(session: Session, evaluation: Evaluation) -> list[Worker]:
         )
     )
     ids = set(session.scalars(holders))
-    return [worker for worker in workers.alive(session) if worker.id in ids]
+    return [worker for worker in workers.alive(session) if worker.id in ids] if ids else []
 
 
 def waiting_for(session: Session, evaluation: Evaluation, busy: Sequence[Worker]) -> str | None:
