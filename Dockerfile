@@ -12,6 +12,7 @@ WORKDIR /opt/softvote
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY ensembles ensembles
 COPY app app
+COPY softvote_client softvote_client
 COPY workers workers
 COPY migrations migrations
 

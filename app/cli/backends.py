@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, cast
 from urllib.parse import quote
 
 import click
-import httpx
 
 from app.db.queries import checkpoints as checkpoint_queries
 from app.db.queries import datasets as dataset_queries
@@ -19,7 +19,7 @@ from app.db.queries import paper as paper_queries
 from app.db.queries import parts as part_queries
 from app.db.queries.parts import OPEN
 from app.errors import ServiceError
-from app.representations.base import Document
+from app.representations.base import Document, Request
 from app.representations.catalogue import CheckpointDocument, DatasetDocument
 from app.representations.comparisons import ERROR_METRICS, ComparedMetric
 from app.representations.gates import BaselineRequest, GateRequest
@@ -30,6 +30,8 @@ from app.services import datasets as dataset_service
 from app.services import estimates as estimate_service
 from app.services import evaluations as evaluation_service
 from app.services import gates as gate_service
+from softvote_client.errors import ApiError, UnreachableError
+from softvote_client.transport import Transport
 
 Json = dict[str, Any]
 
@@ -245,14 +247,13 @@ class LocalBackend:
 
 
 class HttpBackend:
-    """Answers from a server's REST interface."""
+    """Answers from a server's REST interface; what may be asked twice is, where nothing answers at first."""
 
     def __init__(self, url: str, token: str | None) -> None:
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._client = httpx.Client(base_url=f"{url}/api/v1", headers=headers, timeout=30)
+        self._transport = Transport(url, token, retries=3)
 
     def close(self) -> None:
-        self._client.close()
+        self._transport.close()
 
     def checkpoints(self) -> list[Json]:
         return self._list("/checkpoints")
@@ -312,7 +313,7 @@ class HttpBackend:
         return self._call("POST", "/estimates", request)
 
     def submit(self, request: EvaluationRequest) -> Json:
-        return self._call("POST", "/evaluations", request)
+        return self._call("POST", "/evaluations", request, idempotent=True)
 
     def act(self, evaluation_id: str, action: str) -> Json:
         return self._call("POST", f"/evaluations/{evaluation_id}/{action}")
@@ -321,35 +322,31 @@ class HttpBackend:
         return self._call("POST", "/evaluations/cancel", CancelRequest(ids=None))
 
     def _list(self, path: str, **filters: str) -> list[Json]:
-        items: list[Json] = []
-        cursor: str | None = None
-        while True:
-            page = self._call("GET", path, params={"limit": "200", **filters, **({"cursor": cursor} if cursor else {})})
-            items += page["items"]
-            cursor = page["next"]
-            if cursor is None:
-                return items
+        with _named():
+            return list(self._transport.pages(path, **filters))
 
     def _call(
-        self, method: str, path: str, body: Any = None, params: Mapping[str, str | list[str]] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Request | None = None,
+        params: Mapping[str, str | list[str]] | None = None,
+        idempotent: bool = False,
     ) -> Json:
-        content = body.model_dump_json() if body is not None else ("{}" if method == "POST" else None)
-        headers = {"Content-Type": "application/json"} if content is not None else {}
-        try:
-            response = self._client.request(method, path, content=content, headers=headers, params=params)
-        except httpx.HTTPError as error:
-            raise ServerUnreachableError(
-                f"SOFTVOTE_URL: nothing answers at {self._client.base_url}: {error}"
-            ) from error
-        if response.status_code == httpx.codes.NO_CONTENT:
-            return {}
-        try:
-            answer = response.json()
-        except ValueError:
-            answer = {"title": f"{response.status_code} {response.reason_phrase}, not a Softvote answer"}
-        if response.is_error:
-            raise ServerError(answer)
-        return cast("Json", answer)
+        content = None if body is None else body.model_dump(mode="json")
+        with _named():
+            return self._transport.call(method, path, content, params=params, idempotent=idempotent)
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    """The client's errors as the command line tells them."""
+    try:
+        yield
+    except ApiError as error:
+        raise ServerError(error.problem) from error
+    except UnreachableError as error:
+        raise ServerUnreachableError(f"SOFTVOTE_URL: {error}") from error
 
 
 def _json(document: Document) -> Json:

@@ -33,6 +33,9 @@ UNBOUNDED_WIDTH = 10_000
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INFRASTRUCTURE = 1, 2, 4
 
+#: From this HTTP status on a server says that it is at fault itself.
+_SERVER_FAULT = 500
+
 #: Codes that say the surroundings are at fault, not the request.
 _INFRASTRUCTURE = {
     DatabaseDamagedError.code,
@@ -140,4 +143,5 @@ def _fail(error: ServiceError | EnsemblesError, *, as_json: bool) -> NoReturn:
             click.echo(f"  {line}", err=True)
     else:
         click.echo(f"Error [{code}]: {error}", err=True)
-    sys.exit(EXIT_INFRASTRUCTURE if code in _INFRASTRUCTURE else EXIT_USAGE)
+    surroundings = code in _INFRASTRUCTURE or int(problem.get("status") or 0) >= _SERVER_FAULT
+    sys.exit(EXIT_INFRASTRUCTURE if surroundings else EXIT_USAGE)
