@@ -157,6 +157,20 @@ class IdempotencyConflictError(ServiceError):
         super().__init__(f"Idempotency-Key: {key!r} was used before with another request")
 
 
+class SearchTooLargeError(ServiceError):
+    """A search of an ensemble that would keep a web process for minutes."""
+
+    code = "search_too_large"
+
+    def __init__(self, what: str, asked: int, limit: int) -> None:
+        self.what, self.asked, self.limit = what, asked, limit
+        super().__init__(
+            f"the search needs {asked:,} {what}, more than the {limit:,} of one request; search over fewer units, by"
+            " another method or without cross-fitting, or with `softvote ensemble search` at the machine, which has no"
+            " such limit"
+        )
+
+
 class PathForbiddenError(ServiceError):
     """A path outside the allow-listed roots, or one that does not exist: a stranger learns no difference."""
 

@@ -116,11 +116,15 @@ class PosteriorParts:
         classes: K.
     """
 
-    def __init__(self, parts: Sequence[PosteriorPart]) -> None:
+    def __init__(self, parts: Sequence[PosteriorPart], stop: int | None = None) -> None:
         """Order the parts and read their headers.
 
+        Args:
+            parts: of one prediction set.
+            stop: the sequence ends before this image, though the last part may reach beyond; None: with the last part.
+
         Raises:
-            PosteriorsFormatError: no part, a gap or overlap, or a file whose shape is not its part's.
+            PosteriorsFormatError: no part, a gap or overlap, a file whose shape is not its part's, or too few images.
             OSError: a file cannot be opened.
         """
         self.parts = tuple(sorted(parts))
@@ -133,6 +137,9 @@ class PosteriorParts:
         self.classes = int(_map_file(self.parts[0].path).shape[1])
         for part in self.parts:
             self._open(part)
+        self._stop = self.parts[-1].stop if stop is None else stop
+        if not self.start <= self._stop <= self.parts[-1].stop:
+            raise PosteriorsFormatError("stop", f"from {self.start} to {self.parts[-1].stop}", stop)
 
     @property
     def start(self) -> int:
@@ -142,7 +149,7 @@ class PosteriorParts:
     @property
     def stop(self) -> int:
         """One past the last image."""
-        return self.parts[-1].stop
+        return self._stop
 
     def blocks(self, rows: int = 4096, stop: int | None = None) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Blocks of `rows` consecutive images, the last one shorter, whatever files they come from.

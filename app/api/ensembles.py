@@ -8,11 +8,13 @@ from pydantic import Field
 from app.api.blueprints import PREFIX, answer, blueprint, declares, described, runtime
 from app.api.preconditions import EDITED, NOT_MODIFIED, ConditionHeader, MatchHeader, expected_versions, versioned
 from app.api.schemas import KeyPath, PageQuery, Text
+from app.api.searches import REFUSALS
 from app.db.queries import ensembles as queries
-from app.errors import InvalidRequestError, NameTakenError, NotFoundError, PreconditionFailedError
+from app.errors import NameTakenError, NotFoundError, PreconditionFailedError
 from app.representations.base import Page
 from app.representations.ensembles import EnsembleChange, EnsembleDocument, EnsembleRequest
 from app.services import ensembles as service
+from app.services import searches
 
 resource = blueprint("ensembles", "Saved fusions: members with their views and weights, and what chose them.")
 
@@ -35,11 +37,11 @@ def list_ensembles(query: EnsembleQuery) -> Response:
 
 @resource.post(
     "/ensembles",
-    responses=declares({201: CREATED}, InvalidRequestError, NotFoundError, NameTakenError, unsafe=True),
+    responses=declares({201: CREATED}, *REFUSALS, NameTakenError, unsafe=True),
 )
 def save_ensemble(body: EnsembleRequest) -> Response:
-    """Save an ensemble."""
-    key = service.create(runtime().db, body)
+    """Save an ensemble, or the one that a search chooses."""
+    key = searches.save(runtime().db, runtime().artifacts, body)
     with runtime().db.read() as session:
         return answer(queries.get(session, key), 201, {"Location": f"{PREFIX}/ensembles/{key}"})
 

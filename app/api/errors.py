@@ -113,6 +113,7 @@ STATUSES: dict[type[Exception], HTTPStatus] = {
     library.DenseUnsupportedError: HTTPStatus.UNPROCESSABLE_ENTITY,
     library.ClassCountMismatchError: HTTPStatus.UNPROCESSABLE_ENTITY,
     service.NothingToScoreError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    service.SearchTooLargeError: HTTPStatus.UNPROCESSABLE_ENTITY,
     library.EmptyDatasetError: HTTPStatus.UNPROCESSABLE_ENTITY,
     library.ClassNamesMismatchError: HTTPStatus.UNPROCESSABLE_ENTITY,
     library.DatasetProblemsError: HTTPStatus.UNPROCESSABLE_ENTITY,

@@ -12,6 +12,35 @@ from app.representations.requests import Name, Notes
 
 ModeName = Literal["dense", "crops", "both"]
 RuleName = Literal["mean", "geometric", "vote"]
+MethodName = Literal["exhaustive", "greedy", "weights"]
+GuardName = Literal["split", "crossfit", "none"]
+OverName = Literal["views", "modes", "checkpoints"]
+MetricName = Literal["top1_error", "top5_error", "nll"]
+
+
+class SearchRequest(Request):
+    """How to search an ensemble among what an evaluation has predicted.
+
+    Units are its views, its (checkpoint, mode) pairs or its checkpoints (`over`). `metric` is made small, on the images
+    that the guard lets choose. `within` is the margin, in the unit of the metric, of the cheapest that is good enough,
+    and `cost` what is called cheap.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"method": "exhaustive", "over": "checkpoints"}]})
+
+    method: MethodName = "exhaustive"
+    guard: GuardName = "split"
+    over: OverName = "checkpoints"
+    metric: MetricName = "top1_error"
+    rule: Literal["mean", "geometric"] = "mean"
+    cost: Literal["gmacs", "seconds"] = "gmacs"
+    within: float = Field(default=0.002, ge=0, le=100)
+
+
+class SavedSearchRequest(SearchRequest):
+    """A search whose chosen ensemble is saved; the same question has the same answer."""
+
+    evaluation: Name
 
 
 class EnsembleMemberRequest(Request):
@@ -25,7 +54,7 @@ class EnsembleMemberRequest(Request):
 
 
 class EnsembleRequest(Request):
-    """Save an ensemble by its members.
+    """Save an ensemble by its members, or the one that a search chooses.
 
     `chosen_on` names the evaluation whose images its members or weights were chosen on; null says that they were fixed
     beforehand.
@@ -46,7 +75,8 @@ class EnsembleRequest(Request):
     )
 
     name: Name
-    members: list[EnsembleMemberRequest] = Field(min_length=1, max_length=64)
+    members: list[EnsembleMemberRequest] = Field(default_factory=list, min_length=1, max_length=64)
+    search: SavedSearchRequest | None = None
     protocol: str | dict[str, Any] = "vgg-multi-scale-dense"
     rule: RuleName = "mean"
     temperature: float | None = None
@@ -84,9 +114,9 @@ class ChoiceDocument(Document):
     dataset: str
     dataset_fingerprint: str
     method: Literal["exhaustive", "greedy", "weights", "hand"]
-    metric: Literal["top1_error", "top5_error", "nll"] | None
-    over: Literal["views", "modes", "checkpoints"] | None
-    selection: Literal["split", "crossfit", "none"]
+    metric: MetricName | None
+    over: OverName | None
+    selection: GuardName
     candidates_tried: int | None
     n_select: int
     n_report: int

@@ -48,6 +48,8 @@ def create(db: Database, request: EnsembleRequest, chosen: ChoiceDocument | None
         NameTakenError: another ensemble has the name.
     """
     problems: list[Problem] = []
+    if not request.members:
+        problems.append(Problem("members", "at least one, or a search in their place", []))
     with db.read() as session:
         members = _members(session, request, problems)
         if request.chosen_on is not None:
@@ -169,7 +171,7 @@ def _members(
         seen.setdefault(key, position)
         members.append((checkpoint, whole, asked.weight))
     weights = [asked.weight for asked in request.members]
-    if not any(weights):
+    if weights and not any(weights):
         problems.append(Problem("members", "at least one weight above 0", weights))
     if len({checkpoint.classes for checkpoint, *_ in members}) > 1:
         classes = [checkpoint.classes for checkpoint, *_ in members]

@@ -235,3 +235,17 @@ def test_rows_that_no_part_holds_or_that_are_no_distribution_are_refused(tmp_pat
     parts[0].path.unlink()
     with pytest.raises(FileNotFoundError):
         read_rows(parts, np.array([0]))
+
+
+def test_a_sequence_may_end_before_its_last_part_does_and_not_beyond(tmp_path: Path) -> None:
+    probs = np.random.default_rng(0).dirichlet(np.ones(4), 7).astype(np.float32)
+    parts = []
+    for start, stop in ((0, 4), (4, 7)):
+        save_posteriors(tmp_path / f"{start}.npy", probs[start:stop])
+        parts.append(PosteriorPart(start, stop, tmp_path / f"{start}.npy"))
+    shorter = PosteriorParts(parts, 5)
+    assert shorter.stop == 5
+    np.testing.assert_array_equal(np.concatenate([block for _, block in shorter.blocks(2)]), probs[:5])
+    for stop in (8, -1):
+        with pytest.raises(PosteriorsFormatError, match="stop"):
+            PosteriorParts(parts, stop)
