@@ -237,7 +237,7 @@ def test_rows_that_no_part_holds_or_that_are_no_distribution_are_refused(tmp_pat
         read_rows(parts, np.array([0]))
 
 
-def test_a_sequence_may_end_before_its_last_part_does_and_not_beyond(tmp_path: Path) -> None:
+def test_a_sequence_may_end_before_its_last_part_does_and_not_beyond(tmp_path):
     probs = np.random.default_rng(0).dirichlet(np.ones(4), 7).astype(np.float32)
     parts = []
     for start, stop in ((0, 4), (4, 7)):
