@@ -9,7 +9,7 @@ from app.api.blueprints import PREFIX, accepted, answer, blueprint, declares, de
 from app.api.preconditions import EDITED, MatchHeader, expected_versions
 from app.api.schemas import KeyPath, PageQuery, Query
 from app.db.queries import schedules as queries
-from app.errors import NameTakenError, NotFoundError, StateConflictError
+from app.errors import NameTakenError, NotFoundError, PreconditionFailedError, StateConflictError
 from app.representations.base import Page
 from app.representations.gates import Metric
 from app.representations.requests import EmptyRequest
@@ -94,10 +94,12 @@ def change_schedule(path: KeyPath, header: MatchHeader, body: ScheduleChange) ->
     return _shown(service.change(runtime().db, path.key, body, expected_versions(required=True)))
 
 
-@resource.delete("/schedules/<key>", responses=declares({204: None}, NotFoundError, *EDITED, unsafe=True))
+@resource.delete(
+    "/schedules/<key>", responses=declares({204: None}, NotFoundError, PreconditionFailedError, unsafe=True)
+)
 def remove_schedule(path: KeyPath, header: MatchHeader) -> Response:  # noqa: ARG001 - documents it
-    """Forget a schedule and its runs; evaluations stay."""
-    service.remove(runtime().db, path.key, expected_versions(required=True))
+    """Forget a schedule and its runs; evaluations stay. With If-Match only the version that it names."""
+    service.remove(runtime().db, path.key, expected_versions(required=False))
     return Response(status=204)
 
 

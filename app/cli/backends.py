@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import click
 
+from app.cli.schedule_backends import HttpSchedules, LocalSchedules, ScheduleBackend
 from app.db.queries import checkpoints as checkpoint_queries
 from app.db.queries import datasets as dataset_queries
 from app.db.queries import evaluations as evaluation_queries
@@ -71,7 +72,7 @@ class ServerUnreachableError(ServiceError):
     code = "server_unreachable"
 
 
-class Backend(Protocol):
+class Backend(ScheduleBackend, Protocol):
     """Questions and requests of the command line; every answer is the JSON that REST gives."""
 
     def checkpoints(self) -> list[Json]:
@@ -154,7 +155,7 @@ def load_runner() -> Runner:
     raise missing
 
 
-class LocalBackend:
+class LocalBackend(LocalSchedules):
     """Answers from the local database; registers files in this process."""
 
     def __init__(self, runtime: Runtime | None = None) -> None:
@@ -246,7 +247,7 @@ class LocalBackend:
         return {"cancelled": evaluation_service.cancel_many(self.runtime.db)}
 
 
-class HttpBackend:
+class HttpBackend(HttpSchedules):
     """Answers from a server's REST interface; what may be asked twice is, where nothing answers at first."""
 
     def __init__(self, url: str, token: str | None) -> None:
