@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import click
 
+from app.cli.access_backends import AccessBackend, HttpAccess, LocalAccess
 from app.cli.schedule_backends import HttpSchedules, LocalSchedules, ScheduleBackend
 from app.db.queries import checkpoints as checkpoint_queries
 from app.db.queries import datasets as dataset_queries
@@ -72,7 +73,7 @@ class ServerUnreachableError(ServiceError):
     code = "server_unreachable"
 
 
-class Backend(ScheduleBackend, Protocol):
+class Backend(AccessBackend, ScheduleBackend, Protocol):
     """Questions and requests of the command line; every answer is the JSON that REST gives."""
 
     def checkpoints(self) -> list[Json]:
@@ -155,7 +156,7 @@ def load_runner() -> Runner:
     raise missing
 
 
-class LocalBackend(LocalSchedules):
+class LocalBackend(LocalAccess, LocalSchedules):
     """Answers from the local database; registers files in this process."""
 
     def __init__(self, runtime: Runtime | None = None) -> None:
@@ -247,7 +248,7 @@ class LocalBackend(LocalSchedules):
         return {"cancelled": evaluation_service.cancel_many(self.runtime.db)}
 
 
-class HttpBackend(HttpSchedules):
+class HttpBackend(HttpAccess, HttpSchedules):
     """Answers from a server's REST interface; what may be asked twice is, where nothing answers at first."""
 
     def __init__(self, url: str, token: str | None) -> None:

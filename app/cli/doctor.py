@@ -8,14 +8,16 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from urllib.parse import urlsplit
 
 import click
 from sqlalchemy import text
 
 from app.cli.backends import load_runner
 from app.cli.output import EXIT_INFRASTRUCTURE, json_option, named_errors, print_json
-from app.config import Settings
+from app.config import LOOPBACK_HOSTS, Settings
 from app.db import migrations, sqlite_file
+from app.db.queries import access as access_queries
 from app.db.queries import workers as worker_queries
 from app.db.session import Database
 from app.errors import DatabaseDamagedError, ServiceError
@@ -58,6 +60,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     checks: tuple[Callable[[Settings], Finding], ...] = (
         _database,
         _schema,
+        _access,
         _broker,
         _storage,
         _workers,
@@ -74,6 +77,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
 _ADVICE = {
     "_database": "start the database, put back a backup, or correct SOFTVOTE_DATABASE_URL",
     "_schema": "run `softvote migrate`",
+    "_access": "open the set-up link that the web process prints, or: softvote user create NAME --role admin",
     "_broker": "start Redis, or correct SOFTVOTE_BROKER_URL",
     "_storage": "give the process a writable folder in SOFTVOTE_ARTIFACTS",
     "_workers": "start one: `softvote worker`, or everything with `softvote up`",
@@ -105,6 +109,19 @@ def _schema(settings: Settings) -> Finding:
         found=f"at {found or 'no revision'}, head is {expected}",
         advice=_ADVICE["_schema"],
     )
+
+
+def _access(settings: Settings) -> Finding:
+    if settings.auth == "local":
+        found = f"local: nobody logs in, and only this machine is answered ({settings.bind})"
+        return Finding("access", ok=True, found=found)
+    with Database(settings.database_url).read() as session:
+        users = [user for user in access_queries.users(session) if not user.disabled]
+    admins = sum(user.role == "admin" for user in users)
+    found = f"users: {len(users)} can log in, {admins} of them admins; answers to {', '.join(settings.hosts)}"
+    if settings.public_url.startswith("http://") and urlsplit(settings.public_url).hostname not in LOOPBACK_HOSTS:
+        found += "; passwords and tokens travel in plain HTTP"
+    return Finding("access", ok=admins > 0, found=found, advice=_ADVICE["_access"])
 
 
 def _broker(settings: Settings) -> Finding:

@@ -6,7 +6,7 @@ import importlib.metadata
 
 import click
 
-from app.cli import catalogue, compare, datasets, doctor, evaluations, gates, paper, processes, schedules
+from app.cli import access, catalogue, compare, datasets, doctor, evaluations, gates, paper, processes, schedules
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -18,7 +18,7 @@ def main() -> None:
     """
 
 
-for _module in (processes, doctor, catalogue, datasets, evaluations, compare, gates, paper, schedules):
+for _module in (processes, doctor, catalogue, datasets, evaluations, compare, gates, paper, schedules, access):
     _module.register(main)
 for _entry in importlib.metadata.entry_points(group="softvote.commands"):
     _entry.load()(main)

@@ -43,6 +43,7 @@ _INFRASTRUCTURE = {
     SchemaOutdatedError.code,
     ConfigurationError.code,
     "broker_unavailable",
+    "rate_limited",
     "server_unreachable",
     "storage_full",
 }
