@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session, defer, joinedload, selectinload
 
-from app.db.models import LIVE_STATUSES, Checkpoint, Dataset, Evaluation, EvaluationMember, Score
+from app.db.models import (
+    LIVE_STATUSES,
+    Checkpoint,
+    Dataset,
+    Evaluation,
+    EvaluationMember,
+    EvaluationOutcomes,
+    EvaluationStatus,
+    Score,
+)
 from app.db.queries import progress
 from app.db.queries.pages import contains, newest_first
 from app.db.queries.progress import Link
@@ -141,7 +151,7 @@ def list_page(
 
 
 def scores(session: Session, evaluation_id: str) -> ScoresDocument:
-    """Every score of an evaluation; none until it has succeeded.
+    """Every score of an evaluation, its checkpoints called as they are now; none until it has succeeded.
 
     Raises:
         NotFoundError: there is no such evaluation.
@@ -150,9 +160,31 @@ def scores(session: Session, evaluation_id: str) -> ScoresDocument:
     if status is None:
         raise NotFoundError("evaluation", evaluation_id)
     rows = select(Score).where(Score.evaluation_id == evaluation_id).order_by(Score.position, Score.id)
+    names = _present_names(session, evaluation_id)
     return ScoresDocument(
-        evaluation=evaluation_id, status=status, items=[score_document(row) for row in session.scalars(rows)]
+        evaluation=evaluation_id,
+        status=status,
+        items=[score_document(row, names) for row in session.scalars(rows)],
     )
+
+
+def _present_names(session: Session, evaluation_id: str) -> dict[str, str]:
+    """What the members are called now, by the names that they had when they were scored."""
+    same_row = and_(
+        EvaluationOutcomes.evaluation_id == Score.evaluation_id, EvaluationOutcomes.position == Score.position
+    )
+    own = and_(
+        EvaluationMember.evaluation_id == Score.evaluation_id,
+        EvaluationMember.position == EvaluationOutcomes.member_position,
+    )
+    pairs = (
+        select(Score.subject_name, Checkpoint.name)
+        .join(EvaluationOutcomes, same_row)
+        .join(EvaluationMember, own)
+        .join(Checkpoint, Checkpoint.id == EvaluationMember.checkpoint_id)
+        .where(Score.evaluation_id == evaluation_id)
+    )
+    return dict(session.execute(pairs).all())
 
 
 def version(session: Session, evaluation_id: str) -> tuple[str, EvaluationDocument | None]:
@@ -165,19 +197,24 @@ def version(session: Session, evaluation_id: str) -> tuple[str, EvaluationDocume
     row = session.execute(ended).one_or_none()
     if row is None:
         raise NotFoundError("evaluation", evaluation_id)
-    if row.status not in LIVE_STATUSES:
+    if row.status == EvaluationStatus.SUCCEEDED:  # nothing changes any more but names
         at = row.finished_at.isoformat() if row.finished_at else None
-        return digest([evaluation_id, row.status, at])[:32], None
+        own = EvaluationMember.evaluation_id == evaluation_id
+        names = select(Checkpoint.name).join(EvaluationMember.checkpoint).where(own).order_by(EvaluationMember.position)
+        return digest([evaluation_id, row.status, at, list(session.scalars(names))])[:32], None
     document = get(session, evaluation_id)
     return version_of(document), document
 
 
-def score_document(row: Score) -> ScoreDocument:
-    """One score as JSON."""
+def score_document(row: Score, names: Mapping[str, str] = MappingProxyType({})) -> ScoreDocument:
+    """One score as JSON; `names` tells what checkpoints are called now that were renamed since."""
     return ScoreDocument(
         subject=row.subject,
-        subject_name=row.subject_name,
-        members=[ScoreMember(**member) for member in row.members],
+        subject_name=names.get(row.subject_name, row.subject_name),
+        members=[
+            ScoreMember(**{**member, "checkpoint": names.get(member["checkpoint"], member["checkpoint"])})
+            for member in row.members
+        ],
         scales=row.scales,
         mode=row.mode,
         metric=row.metric,

@@ -92,7 +92,7 @@ def _measurements(side: _Side) -> Iterator[tuple[Measurement, tuple[str, ...]]]:
         errors.setdefault(key, {})[score.metric] = score
     for by_metric in errors.values():
         top1, top5 = by_metric["top1_error"], by_metric["top5_error"]
-        members = [_network(side.checkpoints[member.checkpoint], member.scales) for member in top1.members]
+        members = [_network(side.checkpoints.get(member.checkpoint), member.scales) for member in top1.members]
         methods = {member.mode for member in top1.members}
         if len(methods) == 1 and all(members):
             method = methods.pop()
@@ -142,7 +142,9 @@ def _network_departures(checkpoint: Checkpoint) -> tuple[str, ...]:
     return paper_rows.network_departures(Architecture.from_dict(architecture))
 
 
-def _network(checkpoint: Checkpoint, scales: Sequence[int]) -> paper.NetworkAtScales | None:
+def _network(checkpoint: Checkpoint | None, scales: Sequence[int]) -> paper.NetworkAtScales | None:
+    if checkpoint is None:  # renamed, and scored by a release that did not note whose scores are whose
+        return None
     scale = _training_scale(checkpoint)
     if scale is None or _no_row(checkpoint):
         return None

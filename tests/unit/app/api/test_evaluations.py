@@ -7,7 +7,9 @@ import pytest
 from flask.testing import FlaskClient
 from flask_openapi.openapi import OpenAPI
 
+from ensembles.configurations import Architecture
 from tests.app_builders import Service, score
+from tests.history import History
 
 URL = "/api/v1/evaluations"
 
@@ -289,3 +291,25 @@ def test_an_action_takes_an_empty_object_or_an_empty_body_and_refuses_what_it_do
     refused = client.post(f"{URL}/{key}/{action}", json={"why": "no"})
     assert (refused.status_code, refused.json["errors"][0]["pointer"]) == (422, "/why")
     assert client.post(f"{URL}/{key}/{action}", json={}).status_code == 202
+
+
+def test_a_renamed_checkpoint_is_called_so_everywhere_and_the_old_etag_is_worth_nothing(
+    client: FlaskClient, service: Service
+) -> None:
+    history = History(service.runtime, macs_per_second=1e15)
+    history.dataset("photos", images=60, classes=tuple("0123456789"))
+    for name in ("old", "other"):
+        history.checkpoint(name, Architecture("A", width=0.125, classes=10, crop=32), (32, 32))
+    key = history.submit(dataset="photos", checkpoints=["old", "other"], protocol={"scales": [32]})
+    history.predict()
+    history.finish(key, [9, 8, 7])
+    before = client.get(f"{URL}/{key}")
+    assert client.patch("/api/v1/checkpoints/old", json={"name": "new"}).status_code == 200
+    after = client.get(f"{URL}/{key}", headers={"If-None-Match": before.headers["ETag"]})
+    assert (after.status_code, after.json["checkpoints"][0]["checkpoint"]) == (200, "new")
+    scores = client.get(f"{URL}/{key}/scores").json["items"]
+    assert {item["subject_name"] for item in scores} == {"new", "other", "ensemble"}
+    assert {member["checkpoint"] for item in scores for member in item["members"]} == {"new", "other"}
+    tables = client.get(f"{URL}/{key}/paper")
+    assert tables.status_code == 200
+    assert "new" in tables.get_data(as_text=True)
