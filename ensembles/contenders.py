@@ -106,6 +106,16 @@ class Contenders:
         wrong[self.images] = self._open_wrong(self.margins(rule), [weights], k)[0]
         return wrong
 
+    def wrong_each(self, weights: Sequence[WeightsLike], k: int = 1, rule: Rule = "mean") -> NDArray[np.bool_]:
+        """`wrong` of each of C weightings, (C, N)."""
+        wrong = np.repeat(self.settled_wrong(k)[np.newaxis], len(weights), axis=0)
+        margins = self.margins(rule)
+        step = max(1, _BLOCK_NUMBERS // max(1, len(self.others)))
+        for start in range(0, len(weights), step):
+            block = weights[start : start + step]
+            wrong[start : start + len(block), self.images] = self._open_wrong(margins, block, k)
+        return wrong
+
     def error_counts(self, weights: Sequence[WeightsLike], k: int = 1, rule: Rule = "mean") -> NDArray[np.int64]:
         """How many images each of C weightings answers wrongly, (C,); arguments and errors as `wrong`."""
         settled = int(np.count_nonzero(np.delete(self.settled_wrong(k), self.images)))

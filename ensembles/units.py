@@ -54,9 +54,13 @@ class UnitContenders(Contenders):
                 raise SpecError([Problem("units", rule, [str(weight) for weight in row])])
         if not units:
             raise SpecError([Problem("units", "at least one", 0)])
+        return cls(**{f.name: getattr(leaves, f.name) for f in fields(Contenders)}, shares=cls.whole_shares(units))
+
+    @staticmethod
+    def whole_shares(units: Sequence[Sequence[Fraction]]) -> tuple[Whole, ...]:
+        """Rows of weights with sum 1 as whole numbers with one common sum, the smallest that all of them have."""
         common = math.lcm(*(weight.denominator for row in units for weight in row))
-        shares = tuple(tuple(int(weight * common) for weight in row) for row in units)
-        return cls(**{f.name: getattr(leaves, f.name) for f in fields(Contenders)}, shares=shares)
+        return tuple(tuple(int(weight * common) for weight in row) for row in units)
 
     def margins(self, rule: Rule = "mean") -> Margins:
         """By how much each entry leads its label in each unit.

@@ -6,6 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
+#: Tables of contenders lie here; whoever removes one has it made again by who asks next.
+CONTENDERS: Final = "contenders/"
+
 _ID: Final = r"[0-9a-f]{24}"
 _POSTERIORS: Final = re.compile(rf"posteriors/{_ID}/({_ID})\.(\d+)\.npy")
 _OUTCOMES: Final = re.compile(rf"outcomes/({_ID})-(\d+)-\d+\.npy")
@@ -33,6 +36,11 @@ def outcomes_key(item_id: str, token: int, position: int) -> str:
 def dataset_key(sha256: str) -> str:
     """Of a data set's index, by its content."""
     return f"datasets/{sha256}.json"
+
+
+def contenders_key(version: str) -> str:
+    """Of a table of contenders, by what it was made of."""
+    return f"{CONTENDERS}{version}.svct"
 
 
 def written_under(key: str) -> LeasedFile | None:

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.artifacts import ArtifactStore, StoredFile
+from app.artifacts import ArtifactStore
 from app.db.models import EvaluationOutcomes, LeaseState, PredictionPart, WorkItem
 from app.db.session import Database
-from app.services.artifact_keys import LeasedFile, written_under
+from app.services.artifact_keys import CONTENDERS, LeasedFile, written_under
 
 #: A file is first written and then named by a row; so long nobody takes it for left behind.
 GRACE_SECONDS = 3600.0
+#: So long a table of contenders is kept, which is made again where somebody asks.
+TABLE_SECONDS = 30 * 86_400.0
 #: Files that one look into the database judges.
 _BATCH = 500
 
@@ -25,7 +27,7 @@ class CollectionReport:
     """What one collection removed.
 
     Attributes:
-        files: finished files that no row names.
+        files: finished files that no row names, and old tables of contenders.
         unfinished: files that were never written to their end.
         size_bytes: of both.
     """
@@ -50,7 +52,9 @@ def collect(db: Database, artifacts: ArtifactStore, grace_seconds: float = GRACE
     old = [file for file in artifacts.files() if file.modified < before]
     unfinished = [file for file in old if file.unfinished]
     finished = [(file, lease) for file in old if not file.unfinished and (lease := written_under(file.key))]
-    orphans: list[StoredFile] = []
+    oldest_table = time.time() - max(TABLE_SECONDS, grace_seconds)
+    tables = [file for file in old if not file.unfinished and file.key.startswith(CONTENDERS)]
+    orphans = [file for file in tables if file.modified < oldest_table]
     for start in range(0, len(finished), _BATCH):
         some = finished[start : start + _BATCH]
         with db.read() as session:

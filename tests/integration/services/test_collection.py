@@ -8,7 +8,7 @@ from pathlib import Path
 
 from app.db.models import LeaseState, PredictionPart
 from app.services import collection, evaluations, leases, predictions
-from app.services.artifact_keys import outcomes_key, posteriors_key
+from app.services.artifact_keys import contenders_key, outcomes_key, posteriors_key
 from app.services.slices import FinishedPart, LeasedSlice
 from tests.catalogue import Catalogue
 
@@ -140,3 +140,11 @@ def test_a_part_that_is_done_keeps_only_the_file_that_it_names(catalogue: Catalo
     with catalogue.db.read() as session:
         row = session.get_one(PredictionPart, done.part.id)
         assert (row.state, row.artifact) == (LeaseState.DONE, done.artifact.key)
+
+
+def test_a_table_of_contenders_goes_when_it_is_old_since_it_can_be_made_again(catalogue: Catalogue) -> None:
+    for name, days in (("old", 31), ("recent", 29)):
+        artifact = catalogue.artifacts.put(contenders_key(name), b"table")
+        age(catalogue.artifacts.path(artifact.key), days * 24 * HOUR)
+    assert collection.collect(catalogue.db, catalogue.artifacts).files == 1
+    assert files(catalogue) == {contenders_key("recent")}

@@ -94,6 +94,17 @@ def test_twelve_members_agree_with_one_weighting_at_a_time():
             assert found.tolist() == table.error_counts(bits, k, rule).tolist()
 
 
+def test_many_weightings_at_once_answer_each_image_as_one_at_a_time(monkeypatch):
+    members, labels = correlated(300, 20, 4)
+    table = find_contenders(members, labels)
+    monkeypatch.setattr("ensembles.contenders._BLOCK_NUMBERS", 2 * len(table.others))
+    weights = [[1, 1, 1, 1], [1, 0, 0, 0], [0, 5, 2, 1], [3, 1, 0, 1], [0, 0, 0, 1]]
+    for k, rule in ((1, "mean"), (5, "mean"), (1, "geometric")):
+        each = table.wrong_each(weights, k, rule)
+        np.testing.assert_array_equal(each, [table.wrong(one, k, rule) for one in weights])
+        assert each.sum(axis=1).tolist() == table.error_counts(weights, k, rule).tolist()
+
+
 def test_a_tie_counts_against_the_label_and_the_smallest_change_of_a_weight_ends_it():
     members = [np.array([[0.25, 0.5, 0.25]], np.float32), np.array([[0.5, 0.25, 0.25]], np.float32)]
     table = find_contenders(members, np.array([0]))
