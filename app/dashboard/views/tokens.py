@@ -23,7 +23,7 @@ VALID_DAYS = (7, 30, 90, 366)
 @blueprint.get("/tokens", endpoint="tokens")
 def list_tokens() -> str:
     """One's own tokens, for an admin everybody's; and the form for one more."""
-    return _page(TokenForm(MultiDict({"scopes": "read", "expires_in_days": "90"})))
+    return _page(_new_form())
 
 
 @blueprint.post("/tokens", endpoint="create_token")
@@ -38,7 +38,7 @@ def create_token() -> ResponseReturnValue:
         except (InvalidRequestError, NotFoundError) as error:
             form.refuse(error)
         else:
-            response = make_response(_page(TokenForm(MultiDict()), made=text, made_id=key), 201)
+            response = make_response(_page(_new_form(), made=text, made_id=key), 201)
             response.headers["Cache-Control"] = "no-store"
             return response
     return _page(form), 422
@@ -51,6 +51,10 @@ def revoke_token(token_id: str) -> ResponseReturnValue:
     service.revoke(runtime().db, token_id, caller())
     flash("Revoked. Whoever shows it is refused from now on.", "good")
     return redirect(url_for("dashboard.tokens"), 303)
+
+
+def _new_form() -> TokenForm:
+    return TokenForm(MultiDict({"scopes": "read"}))
 
 
 def _page(form: TokenForm, *, made: str | None = None, made_id: str | None = None) -> str:
