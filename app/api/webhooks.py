@@ -10,6 +10,7 @@ from app.api.schemas import IdPath, PageQuery
 from app.db.queries import webhooks as queries
 from app.errors import InvalidRequestError, NotFoundError
 from app.representations.base import Page
+from app.representations.requests import EmptyRequest
 from app.representations.webhooks import (
     CreatedWebhookDocument,
     DeliveryDocument,
@@ -69,7 +70,7 @@ def list_deliveries(path: IdPath, query: PageQuery) -> Response:
 
 @resource.post("/webhooks/<id>/ping", responses=declares({202: ACCEPTED}, NotFoundError, unsafe=True))
 @needs("admin")
-def ping_webhook(path: IdPath) -> Response:
+def ping_webhook(path: IdPath, body: EmptyRequest) -> Response:  # noqa: ARG001 - documents the body
     """Send a webhook an event that means nothing, to see whether it arrives."""
     delivery_id = service.ping(runtime().db, path.id)
     return accepted(PingDocument(delivery=delivery_id), f"{PREFIX}/webhooks/{path.id}/deliveries")

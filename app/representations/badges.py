@@ -7,6 +7,7 @@ from typing import Literal
 from xml.etree import ElementTree as ET
 
 BadgeMetric = Literal["top1_error", "top5_error", "nll", "ece", "brier"]
+BadgeKind = Literal["result", "pending", "failed"]
 LABELS: dict[str, str] = {
     "top1_error": "top-1 error",
     "top5_error": "top-5 error",
@@ -50,7 +51,7 @@ class Badge:
     label: str
     value: str
     title: str
-    kind: Literal["result", "pending", "failed"]
+    kind: BadgeKind
 
 
 def metric_value(metric: str, value: float, n: int) -> str:

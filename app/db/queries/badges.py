@@ -15,7 +15,7 @@ from app.db.models import (
     Score,
 )
 from app.errors import NotFoundError
-from app.representations.badges import LABELS, Badge, BadgeMetric, metric_value
+from app.representations.badges import LABELS, Badge, BadgeKind, BadgeMetric, metric_value
 
 
 def get(session: Session, reference: str, metric: BadgeMetric) -> Badge:
@@ -32,7 +32,7 @@ def get(session: Session, reference: str, metric: BadgeMetric) -> Badge:
     if evaluation.status in LIVE_STATUSES:
         return Badge(LABELS[metric], "pending", f"{what}: not known yet, {evaluation.status}", "pending")
     if evaluation.status != EvaluationStatus.SUCCEEDED:
-        kind = "failed" if evaluation.status == EvaluationStatus.FAILED else "pending"
+        kind: BadgeKind = "failed" if evaluation.status == EvaluationStatus.FAILED else "pending"
         return Badge(LABELS[metric], evaluation.status, f"{what}: the evaluation is {evaluation.status}", kind)
     score = _score(session, evaluation.id, member, metric)
     if score is None:

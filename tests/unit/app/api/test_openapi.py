@@ -58,6 +58,8 @@ def test_every_operation_declares_what_it_answers(document: dict[str, Any]) -> N
         assert {"400", "422", "500", "503"} <= set(declared), (method, path)
         if "{" in path:
             assert "404" in declared, (method, path)
+        # Its type is asked for even where a body says nothing, which a client learns from the document alone.
+        assert ("requestBody" in operation) == (method in ("POST", "PUT", "PATCH")), (method, path)
         if method != "GET":
             assert {"403", "413", "415"} <= set(declared), (method, path)
         for status, response in declared.items():
