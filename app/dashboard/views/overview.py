@@ -6,7 +6,7 @@ from flask import render_template
 
 from app.dashboard import leaders
 from app.dashboard.blueprint import blueprint, runtime
-from app.db.queries import checkpoints, datasets, evaluations, overview, workers
+from app.db.queries import checkpoints, datasets, evaluations, overview, schedules, workers
 
 #: Ended evaluations that are shown, newest first.
 RECENT = 6
@@ -23,6 +23,8 @@ def show_overview() -> str:
             running=overview.running(session),
             recent=evaluations.list_page(session, cursor=None, limit=RECENT).items,
             workers=workers.list_all(session),
+            alarms=schedules.alarms(session),
+            coming=schedules.coming(session),
             has_dataset=bool(datasets.list_page(session, cursor=None, limit=1).items),
             has_checkpoint=bool(checkpoints.list_page(session, cursor=None, limit=1).items),
         )
