@@ -15,6 +15,7 @@ from app.cli.access_backends import AccessBackend, HttpAccess, LocalAccess
 from app.cli.schedule_backends import HttpSchedules, LocalSchedules, ScheduleBackend
 from app.db.queries import checkpoints as checkpoint_queries
 from app.db.queries import datasets as dataset_queries
+from app.db.queries import ensembles as ensemble_queries
 from app.db.queries import evaluations as evaluation_queries
 from app.db.queries import gates as gate_queries
 from app.db.queries import paper as paper_queries
@@ -24,14 +25,17 @@ from app.errors import ServiceError
 from app.representations.base import Document, Request
 from app.representations.catalogue import CheckpointDocument, DatasetDocument
 from app.representations.comparisons import ERROR_METRICS, ComparedMetric
+from app.representations.ensembles import EnsembleRequest, SearchRequest
 from app.representations.gates import BaselineRequest, GateRequest
 from app.representations.requests import CancelRequest, CheckpointRequest, DatasetRequest, EvaluationRequest
 from app.runtime import Runtime, build_runtime
 from app.services import comparisons as comparison_service
 from app.services import datasets as dataset_service
+from app.services import ensembles as ensemble_service
 from app.services import estimates as estimate_service
 from app.services import evaluations as evaluation_service
 from app.services import gates as gate_service
+from app.services import searches as search_service
 from softvote_client.errors import ApiError, UnreachableError
 from softvote_client.transport import Transport
 
@@ -126,6 +130,21 @@ class Backend(AccessBackend, ScheduleBackend, Protocol):
 
     def forget_baseline(self, name: str) -> None:
         """Remove a baseline's name."""
+
+    def search(self, evaluation_id: str, request: SearchRequest) -> Json:
+        """Search an ensemble among an evaluation's posteriors."""
+
+    def ensembles(self) -> list[Json]:
+        """All saved ensembles."""
+
+    def ensemble(self, key: str) -> Json:
+        """One saved ensemble by id or name."""
+
+    def save_ensemble(self, request: EnsembleRequest) -> Json:
+        """Save an ensemble."""
+
+    def forget_ensemble(self, key: str) -> None:
+        """Forget an ensemble."""
 
     def estimate(self, request: EvaluationRequest) -> Json:
         """What an evaluation would cost; nothing is started."""
@@ -233,6 +252,24 @@ class LocalBackend(LocalAccess, LocalSchedules):
     def forget_baseline(self, name: str) -> None:
         gate_service.forget(self.runtime.db, name)
 
+    def search(self, evaluation_id: str, request: SearchRequest) -> Json:
+        # Nobody else waits for this process, so it may take its time.
+        return _json(search_service.run(self.runtime.db, self.runtime.artifacts, evaluation_id, request, bounded=False))
+
+    def ensembles(self) -> list[Json]:
+        with self.runtime.db.read() as session:
+            return _all_pages(lambda cursor: ensemble_queries.list_page(session, cursor=cursor, limit=200))
+
+    def ensemble(self, key: str) -> Json:
+        with self.runtime.db.read() as session:
+            return _json(ensemble_queries.get(session, key))
+
+    def save_ensemble(self, request: EnsembleRequest) -> Json:
+        return self.ensemble(search_service.save(self.runtime.db, self.runtime.artifacts, request, bounded=False))
+
+    def forget_ensemble(self, key: str) -> None:
+        ensemble_service.delete(self.runtime.db, key)
+
     def estimate(self, request: EvaluationRequest) -> Json:
         with self.runtime.db.read() as session:
             return _json(estimate_service.estimate(session, request))
@@ -310,6 +347,21 @@ class HttpBackend(HttpAccess, HttpSchedules):
 
     def forget_baseline(self, name: str) -> None:
         self._call("DELETE", f"/baselines/{quote(name, safe='')}")
+
+    def search(self, evaluation_id: str, request: SearchRequest) -> Json:
+        return self._call("POST", f"/evaluations/{evaluation_id}/searches", request)
+
+    def ensembles(self) -> list[Json]:
+        return self._list("/ensembles")
+
+    def ensemble(self, key: str) -> Json:
+        return self._call("GET", f"/ensembles/{quote(key, safe='')}")
+
+    def save_ensemble(self, request: EnsembleRequest) -> Json:
+        return self._call("POST", "/ensembles", request)
+
+    def forget_ensemble(self, key: str) -> None:
+        self._call("DELETE", f"/ensembles/{quote(key, safe='')}")
 
     def estimate(self, request: EvaluationRequest) -> Json:
         return self._call("POST", "/estimates", request)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from app.cli import estimates
 from app.cli.backends import Backend, LocalBackend, load_runner
@@ -38,9 +39,8 @@ _WIDE_ENOUGH = 130
 
 @click.command()
 @click.option("--dataset", required=True, help="Name or id of a registered data set.")
-@click.option(
-    "--checkpoint", "checkpoints", required=True, multiple=True, help="Name of a registered checkpoint; may repeat."
-)
+@click.option("--checkpoint", "checkpoints", multiple=True, help="Name of a registered checkpoint; may repeat.")
+@click.option("--ensemble", help="Name of a saved ensemble, which says members, protocols and fusion.")
 @click.option("--protocol", default="vgg-multi-scale-dense", show_default=True, help="A preset's name, or a JSON file.")
 @click.option("--fusion", type=click.Choice(FUSION_RULES), default="mean", show_default=True, help="Fusion rule.")
 @click.option("--temperature", type=float, help="Of the fused posteriors: above 1 less sure; changes no error.")
@@ -63,6 +63,7 @@ _WIDE_ENOUGH = 130
 def evaluate(
     dataset: str,
     checkpoints: tuple[str, ...],
+    ensemble: str | None,
     protocol: str,
     fusion: str,
     temperature: float | None,
@@ -77,11 +78,19 @@ def evaluate(
     as_json: bool,
 ) -> None:
     """Evaluate checkpoints on a data set, and fuse them."""
+    if (ensemble is None) == (not checkpoints):
+        raise click.UsageError("either --checkpoint or --ensemble is needed")
+    members: dict[str, Any] = {
+        "checkpoints": list(checkpoints),
+        "protocol": _protocol(protocol),
+        "fusion": FusionRequest(rule=fusion, weights=list(weights) or None, temperature=temperature),
+    }
+    if ensemble is not None:
+        _refuse_said_twice("protocol", "fusion", "weights", "temperature")
+        members = {"ensemble": ensemble}
     request = EvaluationRequest(
         dataset=dataset,
-        checkpoints=list(checkpoints),
-        protocol=_protocol(protocol),
-        fusion=FusionRequest(rule=fusion, weights=list(weights) or None, temperature=temperature),
+        **members,
         limit=limit,
         force=force,
         priority=priority,
@@ -219,6 +228,14 @@ def register(group: click.Group) -> None:
     """Add these commands."""
     for command in (evaluate, status, results, ls, cancel, retry):
         group.add_command(command)
+
+
+def _refuse_said_twice(*names: str) -> None:
+    """A saved ensemble says these itself."""
+    context = click.get_current_context()
+    given = [name for name in names if context.get_parameter_source(name) == ParameterSource.COMMANDLINE]
+    if given:
+        raise click.UsageError(f"--ensemble says this itself: {', '.join(given)}")
 
 
 def _protocol(value: str) -> str | dict[str, Any]:

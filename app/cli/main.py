@@ -6,7 +6,19 @@ import importlib.metadata
 
 import click
 
-from app.cli import access, catalogue, compare, datasets, doctor, evaluations, gates, paper, processes, schedules
+from app.cli import (
+    access,
+    catalogue,
+    compare,
+    datasets,
+    doctor,
+    ensembles,
+    evaluations,
+    gates,
+    paper,
+    processes,
+    schedules,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -18,7 +30,19 @@ def main() -> None:
     """
 
 
-for _module in (processes, doctor, catalogue, datasets, evaluations, compare, gates, paper, schedules, access):
+for _module in (
+    processes,
+    doctor,
+    catalogue,
+    datasets,
+    evaluations,
+    ensembles,
+    compare,
+    gates,
+    paper,
+    schedules,
+    access,
+):
     _module.register(main)
 for _entry in importlib.metadata.entry_points(group="softvote.commands"):
     _entry.load()(main)

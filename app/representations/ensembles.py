@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from app.representations.base import Document, Request
 from app.representations.requests import Name, Notes
@@ -82,6 +82,12 @@ class EnsembleRequest(Request):
     temperature: float | None = None
     notes: Notes = ""
     chosen_on: Name | None = None
+
+    @model_serializer(mode="wrap")
+    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """With a search, without what it decides itself."""
+        decided = ("members", "protocol", "rule", "chosen_on") if self.search is not None else ("search",)
+        return {name: value for name, value in write(self).items() if name not in decided}
 
 
 class EnsembleChange(Request):
