@@ -28,9 +28,16 @@ SHOWN = {
 
 
 class ReferencePath(Query):
-    """A path that names an evaluation or one of its members."""
+    """A path that names an evaluation, one of its members, or a saved ensemble."""
 
-    reference: Annotated[str, Field(max_length=300, pattern=r"^[^\x00-\x1f\x7f]*$", description="ID or ID:NAME")]
+    reference: Annotated[
+        str,
+        Field(
+            max_length=300,
+            pattern=r"^[^\x00-\x1f\x7f]*$",
+            description="ID or ID:NAME of an evaluation, or id or name of an ensemble",
+        ),
+    ]
 
 
 class BadgeQuery(Query):
@@ -41,7 +48,7 @@ class BadgeQuery(Query):
 
 @resource.get("/badges/<reference>.svg", responses=declares({200: SHOWN, 304: NOT_MODIFIED}, NotFoundError))
 def get_badge(path: ReferencePath, query: BadgeQuery, header: ConditionHeader) -> Response:  # noqa: ARG001 - documents
-    """Draw the badge of an evaluation, that is of its ensemble or only member, or of one member."""
+    """Draw the badge of an evaluation (its ensemble or only member), of one member, or of a saved ensemble."""
     with runtime().db.read() as session:
         svg = to_svg(queries.get(session, path.reference, query.metric))
     response = Response(svg, mimetype="image/svg+xml")

@@ -2,32 +2,51 @@
 
 from __future__ import annotations
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from app.db.models import (
     LIVE_STATUSES,
     Dataset,
+    Ensemble,
     Evaluation,
     EvaluationMember,
     EvaluationOutcomes,
     EvaluationStatus,
     Score,
 )
+from app.db.queries.lookup import find
 from app.errors import NotFoundError
 from app.representations.badges import LABELS, Badge, BadgeKind, BadgeMetric, metric_value
 
 
 def get(session: Session, reference: str, metric: BadgeMetric) -> Badge:
-    """The badge of `ID`, the ensemble or the only member, or of `ID:NAME`, one member.
+    """The badge of `ID`, the ensemble or the only member of an evaluation, of `ID:NAME`, one member, or of an ensemble.
+
+    A saved ensemble, by id or name, has the number of its newest evaluation that succeeded.
 
     Raises:
-        NotFoundError: no such evaluation or member.
+        NotFoundError: no such evaluation, member or ensemble.
     """
     key, named, name = reference.partition(":")
-    evaluation = _evaluation(session, key)
-    member = _member(evaluation, name) if named else None
-    subject = member.checkpoint.name if member else _name(evaluation)
+    evaluation = _evaluation(session, Evaluation.id == key)
+    if evaluation is not None:
+        member = _member(evaluation, name) if named else None
+        return _badge(session, evaluation, member, member.checkpoint.name if member else _name(evaluation), metric)
+    ensemble = _ensemble(session, reference)
+    own = Evaluation.ensemble["id"].as_string() == ensemble.id
+    evaluation = _evaluation(session, own, Evaluation.status == EvaluationStatus.SUCCEEDED) or _evaluation(session, own)
+    title = f"the ensemble {ensemble.name}"
+    if evaluation is None:
+        return Badge(
+            LABELS[metric], "not evaluated", f"{LABELS[metric]} of {title}: it was not evaluated yet", "pending"
+        )
+    return _badge(session, evaluation, None, title, metric)
+
+
+def _badge(
+    session: Session, evaluation: Evaluation, member: EvaluationMember | None, subject: str, metric: BadgeMetric
+) -> Badge:
     what = f"{LABELS[metric]} of {subject} on {evaluation.dataset.name}"
     if evaluation.status in LIVE_STATUSES:
         return Badge(LABELS[metric], "pending", f"{what}: not known yet, {evaluation.status}", "pending")
@@ -42,18 +61,29 @@ def get(session: Session, reference: str, metric: BadgeMetric) -> Badge:
     if score.low is not None and score.high is not None:
         low, high = (metric_value(metric, end, score.n) for end in (score.low, score.high))
         interval = f"95 % interval {low} to {high}, "
-    return Badge(LABELS[metric], value, f"{what}: {value} ({interval}{score.n:,} images)", "result")
+    title = f"{what}: {value} ({interval}{score.n:,} images)"
+    if member is None and (evaluation.ensemble or {}).get("selection_biased"):
+        # A number that is too good on average does not travel without saying so.
+        return Badge(LABELS[metric], f"{value}, selected", f"{title}, selection-biased", "result")
+    return Badge(LABELS[metric], value, title, "result")
 
 
-def _evaluation(session: Session, key: str) -> Evaluation:
+def _evaluation(session: Session, *conditions: ColumnElement[bool]) -> Evaluation | None:
+    """The newest of those."""
     whole = (
         joinedload(Evaluation.dataset).load_only(Dataset.name),
         selectinload(Evaluation.members).joinedload(EvaluationMember.checkpoint),
     )
-    row = session.scalars(select(Evaluation).where(Evaluation.id == key).options(*whole)).one_or_none()
-    if row is None:
-        raise NotFoundError("evaluation", key)
-    return row
+    newest = (Evaluation.created_at.desc(), Evaluation.id.desc())
+    rows = select(Evaluation).where(*conditions).order_by(*newest).limit(1).options(*whole)
+    return session.scalars(rows).one_or_none()
+
+
+def _ensemble(session: Session, key: str) -> Ensemble:
+    try:
+        return find(session, Ensemble, key)
+    except NotFoundError:
+        raise NotFoundError("evaluation or ensemble", key) from None
 
 
 def _member(evaluation: Evaluation, name: str) -> EvaluationMember:

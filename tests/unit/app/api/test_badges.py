@@ -6,7 +6,9 @@ from xml.etree import ElementTree as ET
 import pytest
 from flask.testing import FlaskClient
 from PIL import ImageFont
+from sqlalchemy import update
 
+from app.db.models import Evaluation
 from app.representations.badges import Badge, text_width, to_svg
 from app.services import evaluations
 from ensembles.configurations import Architecture
@@ -89,6 +91,34 @@ def test_every_metric_reads_as_people_write_it_and_one_without_a_value_is_not_de
         ("brier", ["Brier score", "1.2500"]),
     ):
         assert words(picture(client, key, metric=metric)) == said
+
+
+def test_a_saved_ensemble_has_the_number_of_its_newest_success(client: FlaskClient, history: History) -> None:
+    members = [{"checkpoint": name, "mode": "dense", "scales": [32]} for name in ("digits-a", "digits-d")]
+    saved = client.post("/api/v1/ensembles", json={"name": "both: now", "members": members}).json["id"]
+    assert words(picture(client, saved)) == ["top-1 error", "not evaluated"]
+    first = history.submit(dataset="digits", ensemble="both: now")
+    assert words(picture(client, "both: now"))[1] == "pending"
+    history.predict()
+    history.finish(first, [143, 130, 104])
+    second = history.submit(dataset="digits", ensemble="both: now", force=True)
+    for reference in (saved, "both: now"):
+        svg = picture(client, reference)
+        assert words(svg)[1] == f"{100 * 104 / 1797:.2f} %"
+        assert (svg.findtext(f"{SVG}title") or "").startswith("top-1 error of the ensemble both: now on digits: 5.79 %")
+    history.predict()
+    history.finish(second, [143, 130, 90])
+    assert words(picture(client, saved))[1] == f"{100 * 90 / 1797:.2f} %"
+
+
+def test_a_number_that_was_chosen_on_the_same_images_says_so(client: FlaskClient, history: History, done: str) -> None:
+    with history.runtime.db.write() as session:
+        marked = {"id": "e", "name": "chosen", "chosen": None, "selection_biased": True}
+        session.execute(update(Evaluation).where(Evaluation.id == done).values(ensemble=marked))
+    svg = picture(client, done)
+    assert words(svg)[1] == f"{100 * 104 / 1797:.2f} %, selected"
+    assert (svg.findtext(f"{SVG}title") or "").endswith("selection-biased")
+    assert words(picture(client, f"{done}:digits-a"))[1] == f"{100 * 143 / 1797:.2f} %"
 
 
 def test_a_version_that_is_known_costs_nothing_and_an_old_one_is_shown_a_minute_at_most(
