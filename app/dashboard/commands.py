@@ -26,7 +26,9 @@ def cli_command(request: EvaluationRequest) -> str:
     words = [f"softvote evaluate --dataset {shlex.quote(request.dataset)}"]
     words += [f"--checkpoint {shlex.quote(str(checkpoint))}" for checkpoint in request.checkpoints]
     before = ""
-    if isinstance(request.protocol, str):
+    if request.ensemble is not None:
+        words.append(f"--ensemble {shlex.quote(request.ensemble)}")
+    elif isinstance(request.protocol, str):
         words.append(f"--protocol {shlex.quote(request.protocol)}")
     else:
         before = f"echo {shlex.quote(json.dumps(request.protocol))} > protocol.json\n"

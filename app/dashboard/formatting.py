@@ -38,6 +38,11 @@ def share(done: int, total: int) -> str:
     return f"{min(100 * done // total, 100)} %" if total else "100 %"
 
 
+def share_of(fraction: float) -> str:
+    """A part of a whole in percent with a decimal, `37.5 %`."""
+    return f"{100 * fraction:.1f} %"
+
+
 def nats(value: float | None) -> str:
     """A negative log-likelihood, four decimals."""
     return MISSING if value is None else f"{value:.4f}"

@@ -106,6 +106,7 @@ def list_page(
     dataset: str | None = None,
     search: str | None = None,
     checkpoint: str | None = None,
+    ensemble: str | None = None,
 ) -> Page[EvaluationSummary]:
     """Evaluations, newest first.
 
@@ -117,6 +118,7 @@ def list_page(
         dataset: only those on the data set with this id or name.
         search: part of the name of the data set, of a checkpoint or of the protocol, or the beginning of the id.
         checkpoint: only those with a member of this id or name.
+        ensemble: only those of the saved ensemble with this id.
 
     Raises:
         InvalidRequestError: the cursor is none of ours, or the limit out of range.
@@ -130,6 +132,8 @@ def list_page(
     if checkpoint is not None:
         named = or_(Checkpoint.id == checkpoint, Checkpoint.name == checkpoint)
         rows = rows.where(Evaluation.id.in_(members.where(named)))
+    if ensemble is not None:
+        rows = rows.where(Evaluation.ensemble["id"].as_string() == ensemble)
     if search:
         like = contains(search)
         rows = rows.where(
