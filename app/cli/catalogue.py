@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import click
 
 from app.cli.backends import load_runner
 from app.cli.context import backend
-from app.cli.output import json_option, named_errors, print_fields, print_json, print_table, thousands
+from app.cli.following import wait_option, wait_until_registered
+from app.cli.output import EXIT_FAILED, json_option, named_errors, print_fields, print_json, print_table, thousands
 from app.errors import InvalidRequestError
 from app.representations.requests import CheckpointRequest
 from ensembles.errors import Problem
@@ -36,6 +38,7 @@ def checkpoint() -> None:
     "--preprocess", help="torchvision, inception, vgg-mean or caffe-vgg. By default the file's own, else the network's."
 )
 @click.option("--tag", "tags", multiple=True, help="May repeat.")
+@wait_option
 @json_option
 @named_errors
 def checkpoint_add(
@@ -48,6 +51,7 @@ def checkpoint_add(
     train_scale: str | None,
     preprocess: str | None,
     tags: tuple[str, ...],
+    wait: bool,
     as_json: bool,
 ) -> None:
     """Register the weights file PATH; the network and its number of classes are recognised from its tensors.
@@ -73,8 +77,13 @@ def checkpoint_add(
         weights=published,
         tags=list(tags),
     )
-    document = backend().add_checkpoint(request)
+    source = backend()
+    document = source.add_checkpoint(request)
+    if wait:
+        document = wait_until_registered(lambda: source.checkpoint(document["id"]))
     print_json(document) if as_json else _print_checkpoint(document)
+    if document["state"] == "failed":
+        sys.exit(EXIT_FAILED)
 
 
 @checkpoint.command("ls")

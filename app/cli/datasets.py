@@ -11,6 +11,7 @@ import click
 
 from app.cli.backends import LocalBackend
 from app.cli.context import backend
+from app.cli.following import wait_option, wait_until_registered
 from app.cli.output import (
     EXIT_FAILED,
     json_option,
@@ -48,9 +49,12 @@ def dataset() -> None:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder of ImageNet's devkit; by default looked for in PATH and beside it.",
 )
+@wait_option
 @json_option
 @named_errors
-def dataset_add(path: Path, name: str | None, dataset_format: Any, devkit: Path | None, as_json: bool) -> None:
+def dataset_add(
+    path: Path, name: str | None, dataset_format: Any, devkit: Path | None, wait: bool, as_json: bool
+) -> None:
     """Register PATH and fingerprint it: a folder of class folders, a CSV manifest, or ImageNet's validation set."""
     request = DatasetRequest(
         path=str(path.absolute()),
@@ -58,7 +62,10 @@ def dataset_add(path: Path, name: str | None, dataset_format: Any, devkit: Path 
         format=dataset_format and dataset_format.replace("-", "_"),
         devkit=None if devkit is None else str(devkit.absolute()),
     )
-    document = backend().add_dataset(request)
+    source = backend()
+    document = source.add_dataset(request)
+    if wait:
+        document = wait_until_registered(lambda: source.dataset(document["id"]))
     print_json(document) if as_json else _print_dataset(document)
     if document["state"] == "failed":
         sys.exit(EXIT_FAILED)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from click.core import ParameterSource
 from app.cli import estimates
 from app.cli.backends import Backend, LocalBackend, load_runner
 from app.cli.context import backend
+from app.cli.following import TERMINAL, read_protocol, wait_until_ended
 from app.cli.output import (
     EXIT_FAILED,
     json_option,
@@ -29,9 +29,6 @@ from app.representations.evaluations import ScoresDocument
 from app.representations.requests import EvaluationRequest, FusionRequest
 from app.representations.tabular import Cell, metric_text, score_table, to_csv, to_markdown
 from ensembles.protocols import FUSION_RULES
-
-TERMINAL = ("succeeded", "failed", "cancelled")
-POLL_SECONDS = 0.5
 
 #: Columns of a terminal in which the secondary metrics fit too.
 _WIDE_ENOUGH = 130
@@ -82,7 +79,7 @@ def evaluate(
         raise click.UsageError("either --checkpoint or --ensemble is needed")
     members: dict[str, Any] = {
         "checkpoints": list(checkpoints),
-        "protocol": _protocol(protocol),
+        "protocol": read_protocol(protocol),
         "fusion": FusionRequest(rule=fusion, weights=list(weights) or None, temperature=temperature),
     }
     if ensemble is not None:
@@ -107,7 +104,7 @@ def evaluate(
         with progress_bar(as_json, "image-views") as bar:
             load_runner().run_until_done(source.runtime, evaluation["id"], mover(bar))
     elif wait:
-        _wait(source, evaluation["id"], as_json)
+        wait_until_ended(source, evaluation["id"], as_json)
     evaluation = source.evaluation(evaluation["id"])
     if not (wait or local):
         _show(evaluation, as_json)
@@ -236,37 +233,6 @@ def _refuse_said_twice(*names: str) -> None:
     given = [name for name in names if context.get_parameter_source(name) == ParameterSource.COMMANDLINE]
     if given:
         raise click.UsageError(f"--ensemble says this itself: {', '.join(given)}")
-
-
-def _protocol(value: str) -> str | dict[str, Any]:
-    """A preset's name, or the object in a JSON file."""
-    path = Path(value)
-    if path.suffix != ".json":
-        return value
-    try:
-        loaded = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise click.BadParameter(f"{value}: {error}", param_hint="--protocol") from error
-    if not isinstance(loaded, dict):
-        raise click.BadParameter(f"{value}: a JSON object is needed", param_hint="--protocol")
-    return loaded
-
-
-def _wait(source: Backend, evaluation_id: str, as_json: bool) -> None:
-    with progress_bar(as_json, "image-views") as bar:
-        while True:
-            evaluation = source.evaluation(evaluation_id)
-            if bar is not None:
-                progress = evaluation["progress"]
-                bar.update(
-                    bar.task_ids[0],
-                    completed=progress["done"],
-                    total=progress["total"],
-                    description=evaluation["status"],
-                )
-            if evaluation["status"] in TERMINAL:
-                return
-            time.sleep(POLL_SECONDS)
 
 
 def _finish(source: Backend, evaluation: dict[str, Any], as_json: bool) -> None:
