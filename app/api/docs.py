@@ -17,7 +17,7 @@ from typing import Any, cast
 from flask import Blueprint, Response, current_app, render_template
 
 from app.access import rules
-from app.api.blueprints import PREFIX
+from app.api.blueprints import PREFIX, runtime
 from app.api.errors import HTTP_CODES, STATUSES
 
 Json = Mapping[str, Any]
@@ -76,6 +76,7 @@ def show_docs() -> str:
         schemas=document["components"]["schemas"],
         codes=error_codes(),
         type_of=type_of,
+        asks_for_tokens=runtime().settings.auth != "local",
     )
 
 

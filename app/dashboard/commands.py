@@ -9,12 +9,16 @@ from app.representations.base import Request
 from app.representations.requests import EvaluationRequest
 
 
-def curl_command(request: Request, base_url: str, path: str = "/api/v1/evaluations") -> str:
-    """The request over REST; `base_url` without a trailing slash."""
+def curl_command(
+    request: Request, base_url: str, path: str = "/api/v1/evaluations", *, with_token: bool = False
+) -> str:
+    """The request over REST; `base_url` without a trailing slash, a token from the environment where one is needed."""
+    token = ('-H "Authorization: Bearer $SOFTVOTE_TOKEN"',) if with_token else ()
     body = json.dumps(request.model_dump(exclude_defaults=True), ensure_ascii=False)
     return " \\\n  ".join(
         (
             f"curl -X POST {shlex.quote(base_url + path)}",
+            *token,
             "-H 'Content-Type: application/json'",
             f"-d {shlex.quote(body)}",
         )

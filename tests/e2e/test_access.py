@@ -162,3 +162,24 @@ def test_a_live_page_whose_session_has_ended_leads_to_the_login_and_back(chromiu
         log_in(page, "rob")
         expect(page.get_by_role("heading", name="digits-a")).to_be_visible()
         assert page.url == f"{address}/evaluations/{key}"
+
+
+def test_requests_are_tried_with_the_browsers_login_to_read_and_with_a_token_to_change(
+    chromium: Browser, people: People
+) -> None:
+    with serving(people.runtime) as address, visiting(chromium, address) as visit:
+        page = visit.open("/api/docs")
+        assert page.url.endswith("/login?next=/api/docs")
+        log_in(page, "ada")
+        operations = {name: page.locator(f"#{name}") for name in ("list_users", "create_user")}
+        for operation in operations.values():
+            operation.locator("summary").click()
+        operations["list_users"].get_by_role("button", name="Send").click()
+        expect(operations["list_users"].locator("output")).to_contain_text("200")
+        assert visit.complaints == []
+        operations["create_user"].get_by_role("button", name="Send").click()
+        expect(operations["create_user"].locator("output")).to_contain_text("unauthenticated")
+        page.get_by_label("token").first.fill(people.token("ada", "admin"))
+        operations["create_user"].get_by_role("button", name="Send").click()
+        expect(operations["create_user"].locator("output")).to_contain_text("201")
+        assert visit.faults("api-docs", expected="401") == []

@@ -18,8 +18,11 @@ function requestOf(form) {
     }
   }
   const method = form.getAttribute("data-method");
-  const options = { method, headers, cache: "no-store", credentials: "omit" };
-  if (method === "POST" || method === "PATCH") {
+  const token = document.getElementById("token")?.value.trim();
+  if (token) headers.Authorization = `Bearer ${token}`;
+  // Without a token, what only reads is asked with the login of this browser.
+  const options = { method, headers, cache: "no-store", credentials: token ? "omit" : "same-origin" };
+  if (method === "POST" || method === "PATCH" || method === "PUT") {
     headers["Content-Type"] = "application/json";
     options.body = form.elements.body?.value ?? "";
   }

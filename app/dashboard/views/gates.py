@@ -72,7 +72,9 @@ def show_gate(gate_id: str) -> str:
         standing=standing,
         again=_fields(gate.baseline, gate.candidate, asked),
         cli=gate_commands.gate_command(asked),
-        curl=commands.curl_command(asked, request.url_root.rstrip("/"), "/api/v1/gates"),
+        curl=commands.curl_command(
+            asked, request.url_root.rstrip("/"), "/api/v1/gates", with_token=runtime().settings.auth != "local"
+        ),
         policy=gate_commands.gate_policy(asked),
     )
 

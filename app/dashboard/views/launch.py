@@ -86,7 +86,8 @@ def _page(form: launch.LaunchForm, *, show_problems: bool) -> str:
         choices=launch.CHOICES,
         scale_rules=launch.SCALE_RULES,
         plan=estimate if ready else None,
-        curl=ready and commands.curl_command(ready, request.host_url.rstrip("/")),
+        curl=ready
+        and commands.curl_command(ready, request.host_url.rstrip("/"), with_token=runtime().settings.auth != "local"),
         cli=ready and commands.cli_command(ready),
         submission=form["submission"] or secrets.token_urlsafe(12),
     )

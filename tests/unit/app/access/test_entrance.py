@@ -16,7 +16,7 @@ from app.access.gate import LOGIN
 from app.db.models import User
 from app.factory import create_app
 from app.services import rate_limits
-from tests.app_builders import make_runtime
+from tests.app_builders import Service, make_runtime
 from tests.people import PASSWORD, People, form_token, make_guarded_runtime
 
 
@@ -281,3 +281,13 @@ def test_where_nobody_logs_in_other_machines_get_nothing_even_if_the_server_list
     for page in ("/tokens", "/users"):
         assert "Nobody logs in here" in client.get(page).text
     runtime.db.dispose()
+
+
+def test_commands_to_copy_show_the_token_where_one_is_needed(people: People) -> None:
+    service = Service(people.runtime)
+    service.add_dataset()
+    service.add_checkpoint()
+    address = "/evaluations/new?dataset=digits&checkpoint=vgg-a&protocol=vgg-single-scale"
+    page = people.browser("rob").get(address).text
+    assert "Bearer $SOFTVOTE_TOKEN" in page
+    assert 'id="token"' in people.browser("rob").get("/api/docs").text
