@@ -14,7 +14,7 @@ from app.representations.evaluations import EvaluationDocument
 from app.representations.requests import EvaluationRequest
 from ensembles.canonical import digest
 from ensembles.errors import SpecError
-from ensembles.protocols import PRESET_SUMMARIES, Protocol
+from ensembles.protocols import PRESET_SUMMARIES, FusionSpec, Protocol
 from ensembles.scales import LongSide, PoolRounding
 from ensembles.specs import Decoder, Dtype, Exif, Resize, ScorePooling
 
@@ -80,6 +80,8 @@ class LaunchForm(Form):
         "dataset": "Data set",
         "checkpoints": "Checkpoints",
         "fusion.weights": "Weights",
+        "fusion.rule": "Fusion rule",
+        "fusion.temperature": "Temperature",
         "protocol": "Protocol",
         "protocol.scales": "Test scales Q",
         "protocol.scale_step": "Scale step",
@@ -134,7 +136,7 @@ class LaunchForm(Form):
             "dataset": self["dataset"],
             "checkpoints": self.ticked,
             "protocol": self._protocol() if self.protocol == CUSTOM else self.protocol,
-            "fusion": {"rule": "mean", "weights": self._weights()},
+            "fusion": self._fusion(),
             "limit": self._whole_number("limit", "a whole number of at least 1, or nothing for every image", low=1),
             "force": self["force"] == "true",
             "priority": self._whole_number("priority", "a whole number from 0 to 9", high=9, fallback=5),
@@ -151,6 +153,16 @@ class LaunchForm(Form):
         if not re.fullmatch(r"[\w-]{1,64}", shown, re.ASCII):
             return None
         return f"{shown}-{digest(body.model_dump(mode='json'))[:16]}"
+
+    def _fusion(self) -> dict[str, Any]:
+        heat = self["fusion.temperature"]
+        temperature: float | None = None
+        if heat:
+            try:
+                temperature = float(heat)
+            except ValueError:
+                self.add("fusion.temperature", "a number, or nothing")
+        return {"rule": self["fusion.rule"] or "mean", "weights": self._weights(), "temperature": temperature}
 
     def _ticked_at(self, name: str) -> int | None:
         head, _, position = name.partition(".")
@@ -222,6 +234,10 @@ def fields_of(evaluation: EvaluationDocument, limit: int | None) -> MultiDict[st
             fields[f"weight.{member.checkpoint}"] = f"{member.weight:g}"
     for name, value in _protocol_fields(evaluation.protocol):
         fields[name] = value
+    fusion = FusionSpec.from_dict(evaluation.fusion)
+    fields["fusion.rule"] = fusion.rule
+    if fusion.temperature is not None:
+        fields["fusion.temperature"] = f"{fusion.temperature:g}"
     if limit is not None:
         fields["limit"] = str(limit)
     fields["priority"] = str(evaluation.priority)

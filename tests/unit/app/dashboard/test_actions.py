@@ -245,3 +245,34 @@ def test_a_checkpoint_is_forgotten_only_while_nothing_uses_it(browser: Browser, 
     assert browser.post(page, f"{page}/delete").location == "/checkpoints"
     with digits.runtime.db.read() as session:
         assert "digits-a" not in [c.name for c in checkpoints.list_page(session, cursor=None, limit=9).items]
+
+
+def test_a_clone_keeps_the_rule_and_the_temperature_of_the_fusion(browser: Browser, digits: History) -> None:
+    fusion = {"rule": "geometric", "weights": None, "temperature": 1.5}
+    key = digits.submit(
+        dataset="digits", checkpoints=["digits-d", "digits-e"], protocol={"scales": [32]}, fusion=fusion
+    )
+    html = browser.client.get(f"/evaluations/{key}/clone", follow_redirects=True).get_data(as_text=True)
+    assert re.search(r'<option value="geometric" selected>', html)
+    assert re.search(r'name="fusion.temperature" value="1.5"', html)
+
+
+def test_rule_and_temperature_are_asked_for_and_a_wrong_one_is_shown_at_its_field(
+    browser: Browser, digits: History
+) -> None:
+    fields = {
+        "dataset": "digits",
+        "checkpoint": ["digits-d", "digits-e"],
+        "protocol": "vgg-multi-scale-dense",
+        "fusion.rule": "vote",
+        "fusion.temperature": "2",
+    }
+    response = browser.post("/evaluations/new", "/evaluations/new", **fields)
+    assert response.status_code == 303
+    with digits.runtime.db.read() as session:
+        document = evaluations.get(session, response.location.rpartition("/")[2])
+    assert document.fusion == {"rule": "vote", "weights": None, "temperature": 2.0}
+    for wrong in ("-1", "warm"):
+        refused = browser.post("/evaluations/new", "/evaluations/new", **{**fields, "fusion.temperature": wrong})
+        assert refused.status_code == 422
+        assert 'id="problem-fusion.temperature"' in refused.get_data(as_text=True)
