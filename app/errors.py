@@ -201,6 +201,16 @@ class ArtifactDamagedError(ServiceError):
         super().__init__(f"artifact {key!r} is damaged: {reason}")
 
 
+class ImportDamagedError(ServiceError):
+    """Stored predictions that were imported are missing or different: only who has the file can bring them again."""
+
+    code = "import_damaged"
+
+    def __init__(self, key: str, reason: str) -> None:
+        self.key, self.reason = key, reason
+        super().__init__(f"artifact {key!r} is damaged: {reason}")
+
+
 class StorageFullError(ServiceError):
     """No room for an artifact; work waits until there is, and no attempt is burnt."""
 

@@ -303,6 +303,16 @@ class PosteriorsFormatError(EnsemblesError):
         super().__init__(f"{field}: {rule}; got {value!r}")
 
 
+class PredictionsFileError(EnsemblesError):
+    """A file of predictions that is none, or that does not fit the data set that they are said to be of."""
+
+    code = "predictions_file"
+
+    def __init__(self, name: str, rule: str, value: object) -> None:
+        self.name, self.rule, self.value = name, rule, value
+        super().__init__(f"{name}: {rule}; got {value if isinstance(value, str) else repr(value)}")
+
+
 class ClassCountMismatchError(EnsemblesError):
     """A checkpoint whose number of classes is not the data set's."""
 

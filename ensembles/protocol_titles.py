@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ensembles.protocols import PRESETS, Protocol
+from ensembles.protocols import IMPORTED, PRESETS, Protocol
 
 
 def protocol_title(protocol: Protocol | Mapping[str, Any]) -> str:
     """A preset's name, or the nearest preset's with the differing options: `vgg-multi-scale-both, scale step 4`.
 
     The nearest differs in the fewest fields; of several, one with one or several test scales as here, then the first.
+    What was imported is called so.
     """
     ours = protocol if isinstance(protocol, Protocol) else Protocol.parse(protocol)
+    if ours.modes == IMPORTED.modes:
+        excluded = ours.exclude
+        return "imported" if excluded is None else f"imported, {_words('exclude', excluded)}"
     fields = ours.to_dict()
     differing = {
         name: {field for field, value in preset.to_dict().items() if value != fields[field]}

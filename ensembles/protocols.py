@@ -55,7 +55,8 @@ class Protocol:
         scales: "multi" or "single", derived from each checkpoint's training scale by the paper's rule, or test scales
             Q in px; "recipe" is the one test scale that a checkpoint's published weights are evaluated at.
         scale_step: px between the three scales of a checkpoint with a fixed S; the paper's 32 belongs to crop 224.
-        modes: "dense", "crops" or both.
+        modes: "dense", "crops" or both; "imported" alone is what members have whose posteriors came from elsewhere, and
+            nobody can ask for it.
         resize: interpolation; "recipe" is that of the checkpoint's published weights.
         exclude: ids of images left out of every score (such as the 2014 blacklist); their posteriors are still kept.
         name: the preset it came from, if it still equals it; not part of the digest.
@@ -103,7 +104,7 @@ class Protocol:
             problems.append(Problem("scales", "each test scale once", list(self.scales)))
         if not is_whole_number(self.scale_step) or not 1 <= self.scale_step <= MAX_SIDE:
             problems.append(Problem("scale_step", f"a whole number of px from 1 to {MAX_SIDE}", self.scale_step))
-        if self.modes not in (("dense",), ("crops",), ("dense", "crops")):
+        if self.modes not in (("dense",), ("crops",), ("dense", "crops"), ("imported",)):
             problems.append(Problem("modes", '["dense"], ["crops"] or ["dense", "crops"]', _list_of(self.modes)))
         if self.exclude is not None and not (
             isinstance(self.exclude, tuple) and all(isinstance(i, str) for i in self.exclude)
@@ -147,7 +148,9 @@ class Protocol:
         return replace(parsed, name=next((name for name, preset in PRESETS.items() if preset == parsed), None))
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON form of every field but the name; also what enters the digest."""
+        """JSON form of every field that means something, but not the name; also what enters the digest."""
+        if self.modes == ("imported",):
+            return {"modes": ["imported"], "exclude": _list_of(self.exclude)}
         return {f.name: _list_of(getattr(self, f.name)) for f in fields(self) if f.name != "name"}
 
     @cached_property
@@ -251,6 +254,9 @@ class FusionSpec:
 FUSION_RULES: tuple[FusionRule, ...] = ("mean", "geometric", "vote")
 #: Beyond these, powers of posteriors leave float64.
 TEMPERATURES = (0.01, 100.0)
+
+#: Of members whose posteriors were imported: how these were made is not ours to say.
+IMPORTED = Protocol(modes=("imported",))
 
 PRESETS: dict[str, Protocol] = {
     name: replace(protocol, name=name)

@@ -15,7 +15,7 @@ from ensembles.scales import MAX_SIDE, LongSide, PoolRounding
 #: Part of every prediction set's key. Raise it when the same ViewSpec would give other numbers.
 ENGINE_VERSION = 1
 
-Mode = Literal["dense", "crops"]
+Mode = Literal["dense", "crops", "imported"]
 ScorePooling = Literal["logits", "probs", "probs_max"]
 Resize = Literal["bilinear", "bicubic", "nearest"]
 Decoder = Literal["pillow", "torchcodec"]
@@ -67,8 +67,9 @@ class ViewSpec:
     dense view, `antialias` of nearest-neighbour resizing), so that equal work has equal names.
 
     Attributes:
-        mode: "dense" (fully-convolutional on the whole image) or "crops".
-        scale: test scale Q, smaller image side in px.
+        mode: "dense" (fully-convolutional on the whole image), "crops", or "imported": the posteriors came from
+            elsewhere, and nothing is known of how they were made.
+        scale: test scale Q, smaller image side in px; 0 for what was imported.
         hflip: also the horizontally flipped image; the posteriors of both are averaged.
         resize: interpolation of the isotropic rescaling.
         antialias: low-pass filtering when shrinking; Pillow's resize. Without it, torch's plain interpolation.
@@ -105,8 +106,9 @@ class ViewSpec:
             for name in ("hflip", "antialias")
             if not isinstance(values[name], bool)
         ]
-        if not is_whole_number(self.scale) or not 1 <= self.scale <= MAX_SIDE:
-            problems.append(Problem("scale", f"a whole number of px from 1 to {MAX_SIDE}", self.scale))
+        low, high = (0, 0) if self.mode == "imported" else (1, MAX_SIDE)
+        if not is_whole_number(self.scale) or not low <= self.scale <= high:
+            problems.append(Problem("scale", f"a whole number of px from {low} to {high}", self.scale))
         if not is_whole_number(self.max_pixels) or self.max_pixels < 1:
             problems.append(Problem("max_pixels", "a whole number of at least 1", self.max_pixels))
         if problems:
@@ -114,6 +116,8 @@ class ViewSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """What enters the digest: every field that can change the posterior, and no other."""
+        if self.mode == "imported":
+            return {"mode": self.mode, "scale": self.scale}
         irrelevant = {"crop_grid"} if self.mode == "dense" else {"score_pooling", "pool_rounding"}
         if self.resize == "nearest":
             irrelevant |= {"antialias"}
@@ -131,11 +135,15 @@ class ViewSpec:
 
     @property
     def crops_per_image(self) -> int:
-        """Forward passes of one crop each that one image costs; 0 in dense mode."""
-        if self.mode == "dense":
+        """Forward passes of one crop each that one image costs; 0 in any other mode."""
+        if self.mode != "crops":
             return 0
         places = {"center": 1, "ten": 5}[self.crop_grid] if isinstance(self.crop_grid, str) else self.crop_grid**2
         return places * (2 if self.hflip else 1)
+
+
+#: The one view of a member whose posteriors were imported.
+IMPORTED_VIEW = ViewSpec("imported", 0)
 
 
 @dataclass(frozen=True)

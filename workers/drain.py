@@ -24,6 +24,7 @@ _STORAGE_PAUSE = 5.0
 _HANDLERS: dict[str, Callable[[WorkerContext, ItemLease], None]] = {
     "register_checkpoint": register.register_checkpoint,
     "register_dataset": register.register_dataset,
+    "import_predictions": register.import_predictions,
     "fuse": fuse.fuse_evaluation,
     "check_schedule_run": scheduled.check_schedule_run,
     "judge_schedule_run": scheduled.judge_schedule_run,

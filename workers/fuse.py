@@ -12,7 +12,7 @@ import numpy as np
 from sqlalchemy import select
 
 from app.db.models import EvaluationOutcomes
-from app.errors import ArtifactDamagedError, LeaseLostError, NothingToScoreError, StorageFullError
+from app.errors import ArtifactDamagedError, ImportDamagedError, LeaseLostError, NothingToScoreError, StorageFullError
 from app.fault_points import reach
 from app.services import evaluations, outcomes, predictions
 from app.services.artifact_keys import outcomes_key
@@ -36,11 +36,17 @@ def fuse_evaluation(context: WorkerContext, item: ItemLease) -> None:
         StoppedError: the worker was asked to stop, or the evaluation was cancelled.
         LeaseLostError: another worker has taken over, or the evaluation was cancelled.
         StorageFullError: no room for the outcomes; nothing is left behind.
+        ImportDamagedError: stored predictions that were imported are damaged, which no worker can make anew.
     """
     runtime = context.runtime
     with runtime.db.read() as session:
         plan = read_plan(session, str(item.evaluation_id))
     damaged = _damaged_parts(context, plan)
+    for view in plan.views():
+        lost = next((part for part in view.parts if part.id in damaged), None)
+        if view.view.mode == "imported" and lost is not None:
+            reason = f"{damaged[lost.id]}; import the predictions again, under any name, and retry"
+            raise ImportDamagedError(lost.artifact, reason)
     if damaged:
         log.warning("posteriors_damaged", parts=damaged)
         for part_id in damaged:

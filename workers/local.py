@@ -17,9 +17,10 @@ from app.db.queries import checkpoints as checkpoint_queries
 from app.db.queries import datasets as dataset_queries
 from app.db.queries import evaluations as evaluation_queries
 from app.representations.catalogue import CheckpointDocument, DatasetDocument
+from app.representations.predictions import PredictionsRequest
 from app.representations.requests import CheckpointRequest, DatasetRequest
 from app.runtime import Runtime
-from app.services import checkpoints, datasets, evaluations, recovery, workers
+from app.services import checkpoints, datasets, evaluations, imports, recovery, workers
 from workers.context import WorkerContext, open_context
 from workers.devices import describe_devices
 from workers.drain import work_once
@@ -30,6 +31,7 @@ from workers.published_weights import find_published_weights
 __all__ = [
     "describe_devices",
     "find_published_weights",
+    "import_predictions_now",
     "register_checkpoint_now",
     "register_dataset_now",
     "run_until_done",
@@ -50,6 +52,18 @@ def register_checkpoint_now(runtime: Runtime, request: CheckpointRequest) -> Che
         ServiceError: the request breaks a rule, or the name is taken.
     """
     checkpoint_id = checkpoints.request_registration(runtime.db, runtime.settings, request, trusted=True)
+
+    def read() -> CheckpointDocument:
+        with runtime.db.read() as session:
+            return checkpoint_queries.get(session, checkpoint_id)
+
+    _work_until(runtime, lambda: read().state != RegistrationState.REGISTERING)
+    return read()
+
+
+def import_predictions_now(runtime: Runtime, request: PredictionsRequest) -> CheckpointDocument:
+    """Read a file of predictions and register it; otherwise as `register_checkpoint_now`."""
+    checkpoint_id = imports.request_import(runtime.db, runtime.settings, request, trusted=True)
 
     def read() -> CheckpointDocument:
         with runtime.db.read() as session:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from app.services import checkpoints, datasets
+from app.services import checkpoints, datasets, imports
 from app.services.checkpoints import CheckpointFacts
 from app.services.leases import ItemLease
 from ensembles.architectures import NetworkArchitecture, architecture_from_dict
@@ -100,6 +100,17 @@ def _class_names(
     # Whoever trained the last layer anew has other classes, and no names of them.
     theirs = published.classes if published is not None and len(published.classes) == outputs else None
     return stated.classes or said.classes or theirs
+
+
+def import_predictions(context: WorkerContext, item: ItemLease) -> None:
+    """Read a file of predictions and make the checkpoint that stands for them ready.
+
+    Raises:
+        PredictionsFileError: what is wrong with the file.
+        LeaseLostError: another worker has taken over.
+        StorageFullError: no room for the posteriors.
+    """
+    imports.complete_import(context.runtime.db, context.runtime.artifacts, item)
 
 
 def register_dataset(context: WorkerContext, item: ItemLease) -> None:

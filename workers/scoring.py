@@ -53,8 +53,8 @@ class ScoredMember:
         return tuple(dict.fromkeys(scored.view.mode for scored in self.views))
 
     def scales(self, mode: str) -> list[int]:
-        """Test scales Q of one mode, px."""
-        return [scored.view.scale for scored in self.views if scored.view.mode == mode]
+        """Test scales Q of one mode, px; none of what was imported."""
+        return [scored.view.scale for scored in self.views if scored.view.mode == mode != "imported"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +109,7 @@ class _Row:
                 subject=self.subject,
                 subject_name=self.subject_name,
                 members=self.members,
-                scales=_shared([member["scales"] for member in self.members]),
+                scales=_shared([member["scales"] for member in self.members]) or None,
                 mode=_shared([member["mode"] for member in self.members]),
                 metric=metric,
                 value=value,
@@ -131,7 +131,7 @@ class ScoreTable:
         self._members = members
         self._fusion = fusion
         self._views = [
-            [_checkpoint_row(member, [scored.view.scale], scored.view.mode) for scored in member.views]
+            [_checkpoint_row(member, _scales([scored]), scored.view.mode) for scored in member.views]
             for member in members
         ]
         self._modes = [
@@ -250,9 +250,14 @@ def _checkpoint_row(member: ScoredMember, scales: list[int], mode: str) -> _Row:
 
 def _content(member: ScoredMember) -> dict[str, Any]:
     """What of a member is in the ensemble: all of it."""
-    scales = sorted({scored.view.scale for scored in member.views})
+    scales = sorted(set(_scales(member.views)))
     mode = member.modes[0] if len(member.modes) == 1 else "both"
     return {"checkpoint": member.checkpoint, "scales": scales, "mode": mode}
+
+
+def _scales(views: Sequence[ScoredView]) -> list[int]:
+    """Test scales Q of views, px; what was imported has none."""
+    return [scored.view.scale for scored in views if scored.view.mode != "imported"]
 
 
 def _shared(values: Sequence[Any]) -> Any:

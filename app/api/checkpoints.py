@@ -7,9 +7,10 @@ from pydantic import Field
 
 from app.api.blueprints import PREFIX, accepted, answer, blueprint, declares, described, runtime
 from app.api.preconditions import NOT_MODIFIED, ConditionHeader, MatchHeader, expected_versions, versioned
-from app.api.schemas import KeyPath, PageQuery, Text
+from app.api.schemas import KeyPath, PageQuery, SubmitHeader, Text
 from app.db.queries import checkpoints as queries
 from app.errors import (
+    IdempotencyConflictError,
     InUseError,
     NameTakenError,
     NotFoundError,
@@ -19,8 +20,10 @@ from app.errors import (
 )
 from app.representations.base import Page
 from app.representations.catalogue import CheckpointDocument, LayerDocument
+from app.representations.predictions import PredictionsRequest
 from app.representations.requests import CheckpointChange, CheckpointRequest
 from app.services import checkpoints as service
+from app.services import imports
 
 resource = blueprint("checkpoints", "Weights with their architecture, preprocessing and training scale.")
 
@@ -43,11 +46,22 @@ def list_checkpoints(query: CheckpointQuery) -> Response:
 
 @resource.post(
     "/checkpoints",
-    responses=declares({202: ACCEPTED}, NameTakenError, PathForbiddenError, unsafe=True),
+    responses=declares({202: ACCEPTED}, NameTakenError, IdempotencyConflictError, PathForbiddenError, unsafe=True),
 )
-def register_checkpoint(body: CheckpointRequest) -> Response:
+def register_checkpoint(header: SubmitHeader, body: CheckpointRequest) -> Response:
     """Register a weights file; a worker reads it."""
-    key = service.request_registration(runtime().db, runtime().settings, body)
+    key = service.request_registration(runtime().db, runtime().settings, body, idempotency_key=header.idempotency_key)
+    with runtime().db.read() as session:
+        return accepted(queries.get(session, key), f"{PREFIX}/checkpoints/{key}")
+
+
+@resource.post(
+    "/predictions",
+    responses=declares({202: ACCEPTED}, NameTakenError, PathForbiddenError, NotFoundError, NotReadyError, unsafe=True),
+)
+def import_predictions(body: PredictionsRequest) -> Response:
+    """Register a file of predictions as a checkpoint without a network; a worker reads it."""
+    key = imports.request_import(runtime().db, runtime().settings, body)
     with runtime().db.read() as session:
         return accepted(queries.get(session, key), f"{PREFIX}/checkpoints/{key}")
 

@@ -133,6 +133,7 @@ STATUSES: dict[type[Exception], HTTPStatus] = {
     library.NonFiniteOutputError: HTTPStatus.UNPROCESSABLE_ENTITY,
     library.NonFiniteProbsError: HTTPStatus.UNPROCESSABLE_ENTITY,
     library.PosteriorsFormatError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    library.PredictionsFileError: HTTPStatus.UNPROCESSABLE_ENTITY,
     library.PredictionStoppedError: HTTPStatus.CONFLICT,
     # What the operator can mend.
     service.DatabaseUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -141,6 +142,7 @@ STATUSES: dict[type[Exception], HTTPStatus] = {
     service.StorageFullError: HTTPStatus.INSUFFICIENT_STORAGE,
     service.DatabaseDamagedError: HTTPStatus.INTERNAL_SERVER_ERROR,
     service.ArtifactDamagedError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    service.ImportDamagedError: HTTPStatus.INTERNAL_SERVER_ERROR,
     service.ConfigurationError: HTTPStatus.INTERNAL_SERVER_ERROR,
     service.ServiceError: HTTPStatus.INTERNAL_SERVER_ERROR,
     library.EnsemblesError: HTTPStatus.INTERNAL_SERVER_ERROR,

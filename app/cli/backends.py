@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, cast
 from urllib.parse import quote
@@ -27,6 +28,7 @@ from app.representations.catalogue import CheckpointDocument, DatasetDocument
 from app.representations.comparisons import ERROR_METRICS, ComparedMetric
 from app.representations.ensembles import EnsembleRequest, SearchRequest
 from app.representations.gates import BaselineRequest, GateRequest
+from app.representations.predictions import PredictionsRequest
 from app.representations.requests import CancelRequest, CheckpointRequest, DatasetRequest, EvaluationRequest
 from app.runtime import Runtime, build_runtime
 from app.services import comparisons as comparison_service
@@ -34,6 +36,7 @@ from app.services import datasets as dataset_service
 from app.services import ensembles as ensemble_service
 from app.services import estimates as estimate_service
 from app.services import evaluations as evaluation_service
+from app.services import exports as export_service
 from app.services import gates as gate_service
 from app.services import searches as search_service
 from softvote_client.errors import ApiError, UnreachableError
@@ -50,6 +53,9 @@ class Runner(Protocol):
 
     def register_dataset_now(self, runtime: Runtime, request: DatasetRequest) -> DatasetDocument:
         """Read a data set and register it, in this process."""
+
+    def import_predictions_now(self, runtime: Runtime, request: PredictionsRequest) -> CheckpointDocument:
+        """Read a file of predictions and register it as a member, in this process."""
 
     def run_until_done(self, runtime: Runtime, evaluation_id: str, progress: Callable[[int, int], None] | None) -> None:
         """Predict and fuse one evaluation in this process, without a queue."""
@@ -91,6 +97,12 @@ class Backend(AccessBackend, ScheduleBackend, Protocol):
 
     def add_checkpoint(self, request: CheckpointRequest) -> Json:
         """Register a weights file."""
+
+    def import_predictions(self, request: PredictionsRequest) -> Json:
+        """Register predictions that came from elsewhere; the checkpoint that stands for them."""
+
+    def export_predictions(self, evaluation_id: str, path: Path, member: str | None) -> Json:
+        """Write the posteriors of a finished evaluation to a file here; what was written."""
 
     def datasets(self) -> list[Json]:
         """All data sets."""
@@ -195,6 +207,12 @@ class LocalBackend(LocalAccess, LocalSchedules):
 
     def add_checkpoint(self, request: CheckpointRequest) -> Json:
         return _json(load_runner().register_checkpoint_now(self.runtime, request))
+
+    def import_predictions(self, request: PredictionsRequest) -> Json:
+        return _json(load_runner().import_predictions_now(self.runtime, request))
+
+    def export_predictions(self, evaluation_id: str, path: Path, member: str | None) -> Json:
+        return asdict(export_service.export(self.runtime.db, self.runtime.artifacts, evaluation_id, path, member))
 
     def datasets(self) -> list[Json]:
         with self.runtime.db.read() as session:
@@ -305,6 +323,14 @@ class HttpBackend(HttpAccess, HttpSchedules):
 
     def add_checkpoint(self, request: CheckpointRequest) -> Json:
         return self._call("POST", "/checkpoints", request)
+
+    def import_predictions(self, request: PredictionsRequest) -> Json:
+        return self._call("POST", "/predictions", request)
+
+    def export_predictions(self, evaluation_id: str, path: Path, member: str | None) -> Json:  # noqa: ARG002
+        raise click.UsageError(
+            "posteriors are exported where they lie: run this beside the server, without SOFTVOTE_URL"
+        )
 
     def datasets(self) -> list[Json]:
         return self._list("/datasets")

@@ -16,6 +16,7 @@ from app.cli import (
     evaluations,
     gates,
     paper,
+    predictions,
     processes,
     schedules,
 )
@@ -40,6 +41,7 @@ for _module in (
     compare,
     gates,
     paper,
+    predictions,
     schedules,
     access,
 ):

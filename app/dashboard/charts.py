@@ -11,7 +11,7 @@ from markupsafe import Markup
 from app.dashboard.formatting import interval, percent
 
 FUSION_NAMES = {"mean": "mean", "geometric": "normalised geometric mean", "vote": "majority vote"}
-MODE_NAMES = {"dense": "dense", "crops": "multi-crop", "both": "dense and multi-crop"}
+MODE_NAMES = {"dense": "dense", "crops": "multi-crop", "both": "dense and multi-crop", "imported": "imported"}
 
 _BAR_WIDTH, _BAR_HEIGHT, _BAR_MARGIN = 220, 16, 6
 _PANEL_WIDTH, _PANEL_HEIGHT = 300, 208

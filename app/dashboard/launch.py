@@ -14,7 +14,7 @@ from app.representations.evaluations import EvaluationDocument
 from app.representations.requests import EvaluationRequest
 from ensembles.canonical import digest
 from ensembles.errors import SpecError
-from ensembles.protocols import PRESET_SUMMARIES, FusionSpec, Protocol
+from ensembles.protocols import IMPORTED, PRESET_SUMMARIES, FusionSpec, Protocol
 from ensembles.scales import LongSide, PoolRounding
 from ensembles.specs import Decoder, Dtype, Exif, Resize, ScorePooling
 
@@ -247,6 +247,9 @@ def fields_of(evaluation: EvaluationDocument, limit: int | None) -> MultiDict[st
 
 def _protocol_fields(protocol: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     parsed = Protocol.parse(protocol)
+    if parsed.modes == IMPORTED.modes:
+        # Of no use to networks, and needed by nothing else.
+        return
     if parsed.name in PRESET_SUMMARIES:
         yield "protocol", parsed.name or ""
         return

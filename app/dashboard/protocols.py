@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from app.dashboard.formatting import MISSING
+
 #: Protocol fields in the order of a page, with the page's names. Test scales and modes stand in the members' table.
 FIELDS: dict[str, str] = {
     "scales": "test scales Q",
@@ -34,17 +36,19 @@ class ProtocolRows:
 
 
 def describe(protocols: Sequence[Mapping[str, Any]]) -> ProtocolRows:
-    """The fields of the members' protocols, in their order."""
+    """The fields of the members' protocols, in their order; of imported predictions none is known."""
+    known = [protocol for protocol in protocols if protocol.get("modes") != ["imported"]] or protocols
     names = [*FIELDS, *sorted({name for protocol in protocols for name in protocol} - set(FIELDS))]
     shared: list[tuple[str, str]] = []
     own: list[tuple[str, tuple[str, ...]]] = []
     for name in names:
-        values = tuple(_value(name, protocol.get(name)) for protocol in protocols if name in protocol)
+        values = tuple(_value(name, protocol.get(name)) for protocol in known if name in protocol)
         label = FIELDS.get(name, name)
-        if len(set(values)) == 1 and len(values) == len(protocols):
+        if len(set(values)) == 1 and len(values) == len(known):
             shared.append((label, values[0]))
         elif values:
-            own.append((label, tuple(_value(name, protocol.get(name)) for protocol in protocols)))
+            texts = (_value(name, one.get(name)) if one in known else MISSING for one in protocols)
+            own.append((label, tuple(texts)))
     return ProtocolRows(tuple(shared), tuple(own))
 
 

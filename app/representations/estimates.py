@@ -12,7 +12,7 @@ class EstimatedMemberDocument(Document):
 
     checkpoint: str
     protocol_title: str
-    modes: list[Literal["dense", "crops"]]
+    modes: list[Literal["dense", "crops", "imported"]]
     scales: list[int]
     weight: float
 
@@ -25,8 +25,8 @@ class EstimatedViewDocument(Document):
     """
 
     checkpoint: str
-    mode: Literal["dense", "crops"]
-    scale: int
+    mode: Literal["dense", "crops", "imported"]
+    scale: int | None
     view_digest: str
     set_id: str | None
     done: int

@@ -44,11 +44,11 @@ class MemberDocument(Document):
 
 
 class ViewProgressDocument(Document):
-    """One (checkpoint, mode, scale) of an evaluation and how far it is."""
+    """One (checkpoint, mode, scale) of an evaluation and how far it is; imported predictions have no scale."""
 
     checkpoint: str
-    mode: Literal["dense", "crops"]
-    scale: int
+    mode: Literal["dense", "crops", "imported"]
+    scale: int | None
     set_id: str
     view_digest: str
     done: int
@@ -111,7 +111,7 @@ class ScoreMember(Document):
 
     checkpoint: str
     scales: list[int]
-    mode: Literal["dense", "crops", "both"]
+    mode: Literal["dense", "crops", "both", "imported"]
 
 
 class ScoreDocument(Document):
@@ -124,7 +124,7 @@ class ScoreDocument(Document):
     subject_name: str
     members: list[ScoreMember]
     scales: list[int] | None
-    mode: Literal["dense", "crops", "both"] | None
+    mode: Literal["dense", "crops", "both", "imported"] | None
     metric: Literal["top1_error", "top5_error", "nll", "ece", "brier"]
     value: float
     low: float | None

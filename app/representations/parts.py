@@ -27,8 +27,8 @@ class PartDocument(Document):
     id: str
     set_id: str
     checkpoint: str
-    mode: Literal["dense", "crops"]
-    scale: int
+    mode: Literal["dense", "crops", "imported"]
+    scale: int | None
     start: int
     stop: int
     state: Literal["pending", "leased", "done", "failed"]

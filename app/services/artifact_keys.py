@@ -33,6 +33,11 @@ def outcomes_key(item_id: str, token: int, position: int) -> str:
     return f"outcomes/{item_id}-{token}-{position}.npy"
 
 
+def imported_key(fingerprint: str) -> str:
+    """Of imported posteriors, by their content."""
+    return f"imported/{fingerprint}.npy"
+
+
 def dataset_key(sha256: str) -> str:
     """Of a data set's index, by its content."""
     return f"datasets/{sha256}.json"

@@ -66,7 +66,7 @@ def _member(member: PlannedMember) -> EstimatedMemberDocument:
         checkpoint=member.checkpoint.name,
         protocol_title=member.protocol.name or protocol_title(member.protocol.to_dict()),
         modes=list(member.protocol.modes),
-        scales=sorted({planned.view.scale for planned in member.views}),
+        scales=sorted({planned.view.scale for planned in member.views} - {0}),
         weight=member.weight,
     )
 
@@ -79,7 +79,7 @@ def _view(
     return EstimatedViewDocument(
         checkpoint=member.checkpoint.name,
         mode=view.view.mode,
-        scale=view.view.scale,
+        scale=view.view.scale or None,
         view_digest=view.view.digest,
         set_id=None if row is None else row.id,
         done=known,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session
@@ -14,6 +14,7 @@ from app.db.queries.lookup import KINDS, find
 from app.errors import InvalidRequestError, NotFoundError
 from app.representations.ensembles import ChoiceDocument, EvaluatedEnsembleDocument
 from app.representations.requests import EvaluationRequest, MemberRequest
+from app.services import imports
 from app.services.costs import mean_macs
 from ensembles.architectures import architecture_from_dict, block_size
 from ensembles.class_orders import map_classes
@@ -27,9 +28,9 @@ from ensembles.errors import (
     TrainingScaleMissingError,
     UnknownNameError,
 )
-from ensembles.protocols import FusionSpec, Protocol
+from ensembles.protocols import IMPORTED, FusionSpec, Protocol
 from ensembles.scales import TrainingScale
-from ensembles.specs import ViewSpec
+from ensembles.specs import IMPORTED_VIEW, ViewSpec
 
 Registered = TypeVar("Registered", Checkpoint, Dataset)
 
@@ -99,13 +100,19 @@ def plan(session: Session, request: EvaluationRequest) -> Plan:
             continue
         shared = member.protocol is None
         protocol_value = request.protocol if shared else member.protocol
-        views = views_of(checkpoint, used, "protocol" if shared else f"{path}.protocol", protocol_value, problems)
+        if imports.is_imported(checkpoint):
+            # How its posteriors were made is not ours to say; what is left out of scores is.
+            used = replace(IMPORTED, exclude=used.exclude)
+            problems += _import_problems(session, checkpoint, dataset, name_path)
+            views: tuple[ViewSpec, ...] = (IMPORTED_VIEW,)
+        else:
+            views = views_of(checkpoint, used, "protocol" if shared else f"{path}.protocol", protocol_value, problems)
         if dataset is not None:
             weight = member.weight if fusion is None or fusion.weights is None else fusion.weights[position]
             members.append(PlannedMember(checkpoint, used, weight, _planned(checkpoint, views, dataset, request.limit)))
     if problems or dataset is None or protocol is None or fusion is None:
         raise InvalidRequestError(problems)
-    if ensemble is not None:
+    if ensemble is not None or all(imports.is_imported(member.checkpoint) for member in members):
         protocol = members[0].protocol
     use = None if ensemble is None else _use(ensemble, dataset)
     return Plan(dataset, _scored_images(dataset, request.limit), protocol, fusion, tuple(members), use)
@@ -229,12 +236,28 @@ def _class_problems(checkpoint: Checkpoint, dataset: Dataset, path: str) -> list
     return []
 
 
+def _import_problems(session: Session, checkpoint: Checkpoint, dataset: Dataset | None, path: str) -> list[Problem]:
+    """Imported predictions are of the images of one data set, and say nothing of others."""
+    if dataset is None:
+        return []
+    own = imports.datasets_of(session, checkpoint)
+    if dataset.fingerprint in {one.fingerprint for one in own}:
+        return []
+    of = f"of data set {own[0].name!r}" if own else "of a data set that is gone"
+    rule = f"a checkpoint, or predictions of data set {dataset.name!r}; these are {of}"
+    return [Problem(path, rule, checkpoint.name)]
+
+
 def views_of(
     checkpoint: Checkpoint, protocol: Protocol, path: str, value: object, problems: list[Problem]
 ) -> tuple[ViewSpec, ...]:
     """The views; a problem is put on the scales where the request lists fields, else on the protocol as a whole."""
     architecture = architecture_from_dict(checkpoint.architecture or {})
     field = f"{path}.scales" if isinstance(value, Mapping) else path
+    if protocol.modes == IMPORTED.modes:
+        rule = "modes that a network can be evaluated with, dense and crops; only predictions are imported"
+        problems.append(Problem(f"{path}.modes", rule, list(protocol.modes)))
+        return ()
     try:
         views = protocol.views(_training_scale(checkpoint), architecture.crop, checkpoint.name, architecture.recipe)
     except ScaleTooSmallError as error:
@@ -269,8 +292,10 @@ def _scored_images(dataset: Dataset, limit: int | None) -> int:
 def _planned(
     checkpoint: Checkpoint, views: Sequence[ViewSpec], dataset: Dataset, limit: int | None
 ) -> tuple[PlannedView, ...]:
-    architecture = architecture_from_dict(checkpoint.architecture or {})
     images = _scored_images(dataset, limit)
+    if imports.is_imported(checkpoint):
+        return tuple(PlannedView(view, 1, 0.0, images) for view in views)
+    architecture = architecture_from_dict(checkpoint.architecture or {})
     planned = []
     for view in views:
         block = block_size(architecture, view)

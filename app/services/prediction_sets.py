@@ -114,7 +114,7 @@ def _find_or_make(
     made: dict[Key, int] = {}
     # In the order of keys: two submissions that make the same new sets wait for each other in one order only.
     for key in sorted(wanted):
-        if force or not known[key]:
+        if (force and _can_be_made(wanted[key])) or not known[key]:
             generation = max((row.generation for row in known[key]), default=-1) + 1
             while not _insert(session, dataset, key, generation, *wanted[key]) and force:
                 generation += 1
@@ -122,9 +122,14 @@ def _find_or_make(
     if made:
         known = _known(session, dataset, wanted)
     return {
-        key: _furthest([row for row in known[key] if not force or row.generation == made[key]], view.stop)
+        key: _furthest([row for row in known[key] if not force or row.generation == made.get(key, 0)], view.stop)
         for key, (_, view) in wanted.items()
     }
+
+
+def _can_be_made(wanted: tuple[PlannedMember, PlannedView]) -> bool:
+    """What was imported is there once: no worker could predict it anew."""
+    return wanted[1].view.mode != "imported"
 
 
 def _furthest(rows: Collection[PredictionSet], stop: int) -> PredictionSet:

@@ -48,7 +48,8 @@ def clone(evaluation_id: str) -> ResponseReturnValue:
     with runtime().db.read() as session:
         evaluation = evaluations.get(session, evaluation_id)
         everything = datasets.get(session, evaluation.dataset).images
-    if any(member.protocol != evaluation.protocol for member in evaluation.checkpoints):
+    own = [member.protocol for member in evaluation.checkpoints if member.protocol["modes"] != ["imported"]]
+    if any(protocol != evaluation.protocol for protocol in own):
         flash("Protocols of single checkpoints are not copied: the form has one protocol for all of them.", "warn")
     limit = None if evaluation.images == everything else evaluation.images
     query = urlencode(list(launch.fields_of(evaluation, limit).items(multi=True)))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import String, cast, or_, select
 from sqlalchemy.orm import Session
 
-from app.db.models import Checkpoint
+from app.db.models import Checkpoint, RegistrationState
 from app.db.queries.lookup import find
 from app.db.queries.pages import contains, newest_first
 from app.errors import NotReadyError
@@ -38,13 +38,15 @@ def list_page(
 
 
 def layers(session: Session, key: str) -> list[LayerDocument]:
-    """The layer table of the checkpoint's network at its training crop.
+    """The layer table of the checkpoint's network at its training crop; imported predictions have none.
 
     Raises:
         NotFoundError: no such checkpoint.
         NotReadyError: no worker has read the file yet.
     """
     row = find(session, Checkpoint, key)
+    if row.state == RegistrationState.READY and row.architecture is None:
+        return []
     if row.architecture is None:
         raise NotReadyError("checkpoint", row.name, row.state)
     return [

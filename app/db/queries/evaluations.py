@@ -241,7 +241,8 @@ def _member(row: EvaluationMember, found: Sequence[Link]) -> MemberDocument:
     checkpoint = row.checkpoint
     jitter = (checkpoint.training_scale_min, checkpoint.training_scale_max)
     mapping = map_classes(checkpoint.class_names, row.evaluation.dataset.classes or [])
-    own = (link.prediction_set.view["scale"] for link in found if link.row.member_position == row.position)
+    views = (link.prediction_set.view for link in found if link.row.member_position == row.position)
+    own = (view["scale"] for view in views if view["mode"] != "imported")
     return MemberDocument(
         checkpoint=checkpoint.name,
         checkpoint_id=checkpoint.id,
@@ -261,7 +262,7 @@ def _view(evaluation: Evaluation, link: Link) -> ViewProgressDocument:
     return ViewProgressDocument(
         checkpoint=evaluation.members[link.row.member_position].checkpoint.name,
         mode=view["mode"],
-        scale=view["scale"],
+        scale=view["scale"] or None,
         set_id=link.prediction_set.id,
         view_digest=link.prediction_set.view_digest,
         done=link.done,

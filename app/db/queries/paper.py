@@ -93,9 +93,9 @@ def _measurements(side: _Side) -> Iterator[tuple[Measurement, tuple[str, ...]]]:
     for by_metric in errors.values():
         top1, top5 = by_metric["top1_error"], by_metric["top5_error"]
         members = [_network(side.checkpoints.get(member.checkpoint), member.scales) for member in top1.members]
-        methods = {member.mode for member in top1.members}
-        if len(methods) == 1 and all(members):
-            method = methods.pop()
+        method, *others = {member.mode for member in top1.members}
+        # How imported predictions were made, nobody knows.
+        if not others and method != "imported" and all(members):
             measurement = Measurement(
                 members=tuple(member for member in members if member),
                 method=method,

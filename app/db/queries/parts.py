@@ -75,7 +75,7 @@ def _document(row: PredictionPart, holder: Worker | None, at: dt.datetime, nobod
         set_id=row.set_id,
         checkpoint=row.prediction_set.checkpoint.name,
         mode=view["mode"],
-        scale=view["scale"],
+        scale=view["scale"] or None,
         start=row.start,
         stop=row.stop,
         state=row.state,

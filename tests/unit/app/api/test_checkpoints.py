@@ -157,3 +157,23 @@ def test_a_wrong_training_scale_is_named(client: FlaskClient, service: Service) 
     response = client.post("/api/v1/checkpoints", json={"path": "w.pth", "name": "n", "training_scale": "512-256"})
     assert response.status_code == 422
     assert response.json["errors"][0]["pointer"] == "/training_scale"
+
+
+def test_predictions_are_imported_by_path_below_the_roots(client: FlaskClient, service: Service) -> None:
+    service.add_dataset()
+    (service.checkpoint_root / "vit.npz").write_bytes(b"PK")
+    body = {"path": "vit.npz", "name": "vit", "dataset": "digits", "kind": "logits"}
+    answer = client.post("/api/v1/predictions", json=body)
+    assert answer.status_code == 202
+    assert (answer.json["state"], answer.json["architecture"]) == ("registering", "imported")
+    assert client.get(answer.headers["Location"]).json["name"] == "vit"
+    for fields, code in (
+        ({"path": "../x.npz"}, "path_forbidden"),
+        ({"dataset": "letters"}, "not_found"),
+        ({}, "name_taken"),
+        ({"kind": "scores"}, "invalid_request"),
+    ):
+        assert client.post("/api/v1/predictions", json={**body, **fields}).json["code"] == code
+    service.request_dataset("letters")
+    unready = client.post("/api/v1/predictions", json={**body, "name": "w", "dataset": "letters"})
+    assert (unready.status_code, unready.json["code"]) == (409, "not_ready")
