@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.artifacts import ArtifactStore
@@ -24,7 +25,7 @@ from app.representations.ensembles import (
 from app.representations.searches import SearchDocument
 from app.services import ensembles, search_units
 from app.services.search_documents import search_document
-from app.services.search_units import Searchable
+from app.services.search_units import Searchable, Unit
 from ensembles.errors import NonFiniteProbsError, PosteriorsFormatError, Problem, SpecError
 from ensembles.pools import Pool, make_pool
 from ensembles.search import FOLDS, SearchResult, search
@@ -85,8 +86,16 @@ def save(db: Database, artifacts: ArtifactStore, request: EnsembleRequest, *, bo
         rule = "nothing, where a search chooses"
         raise InvalidRequestError([Problem(name, rule, str(getattr(request, name))) for name in stated])
     found = _search(db, artifacts, asked.evaluation, asked, bounded=bounded)
-    units, weights = found.searchable.units, found.result.best[0].weights
-    members = [
+    members = member_requests(found.searchable.units, found.result.best[0].weights)
+    whole = EnsembleRequest(
+        name=request.name, notes=request.notes, members=members, rule=asked.rule, temperature=request.temperature
+    )
+    return ensembles.create(db, whole, _choice(found, asked))
+
+
+def member_requests(units: Sequence[Unit], weights: Sequence[float]) -> list[EnsembleMemberRequest]:
+    """The members of a saved ensemble: the units with weight, by their own protocols."""
+    return [
         EnsembleMemberRequest(
             checkpoint=unit.member.checkpoint_id,
             scales=unit.scales,
@@ -97,10 +106,6 @@ def save(db: Database, artifacts: ArtifactStore, request: EnsembleRequest, *, bo
         for unit, weight in zip(units, weights, strict=True)
         if weight > 0
     ]
-    whole = EnsembleRequest(
-        name=request.name, notes=request.notes, members=members, rule=asked.rule, temperature=request.temperature
-    )
-    return ensembles.create(db, whole, _choice(found, asked))
 
 
 def _search(

@@ -4,6 +4,7 @@ from app.dashboard.blueprint import blueprint
 from app.dashboard.views import (
     account,
     answers,
+    builder,
     checkpoints,
     compare,
     datasets,
@@ -25,6 +26,7 @@ __all__ = [
     "account",
     "answers",
     "blueprint",
+    "builder",
     "checkpoints",
     "compare",
     "datasets",
