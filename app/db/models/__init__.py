@@ -18,6 +18,7 @@ from app.db.models.evaluations import (
     Score,
 )
 from app.db.models.gates import Baseline, Gate
+from app.db.models.idempotency import IdempotencyKey
 from app.db.models.operations import Event, Worker, WorkItem
 from app.db.models.predictions import PredictionPart, PredictionSet
 from app.db.models.schedules import LIVE_RUNS, CheckpointVersion, RunState, Schedule, ScheduleRun
@@ -41,6 +42,7 @@ __all__ = [
     "EvaluationStatus",
     "Event",
     "Gate",
+    "IdempotencyKey",
     "LeaseState",
     "PredictionPart",
     "PredictionSet",
