@@ -7,9 +7,10 @@ from pydantic import Field
 
 from app.api.blueprints import PREFIX, accepted, answer, blueprint, declares, described, runtime
 from app.api.preconditions import NOT_MODIFIED, ConditionHeader, MatchHeader, expected_versions, versioned
-from app.api.schemas import KeyPath, PageQuery, Text
+from app.api.schemas import KeyPath, PageQuery, SubmitHeader, Text
 from app.db.queries import checkpoints as queries
 from app.errors import (
+    IdempotencyConflictError,
     InUseError,
     NameTakenError,
     NotFoundError,
@@ -45,11 +46,11 @@ def list_checkpoints(query: CheckpointQuery) -> Response:
 
 @resource.post(
     "/checkpoints",
-    responses=declares({202: ACCEPTED}, NameTakenError, PathForbiddenError, unsafe=True),
+    responses=declares({202: ACCEPTED}, NameTakenError, IdempotencyConflictError, PathForbiddenError, unsafe=True),
 )
-def register_checkpoint(body: CheckpointRequest) -> Response:
+def register_checkpoint(header: SubmitHeader, body: CheckpointRequest) -> Response:
     """Register a weights file; a worker reads it."""
-    key = service.request_registration(runtime().db, runtime().settings, body)
+    key = service.request_registration(runtime().db, runtime().settings, body, idempotency_key=header.idempotency_key)
     with runtime().db.read() as session:
         return accepted(queries.get(session, key), f"{PREFIX}/checkpoints/{key}")
 

@@ -6,9 +6,16 @@ from flask import Response
 
 from app.api.blueprints import PREFIX, accepted, answer, blueprint, declares, described, runtime
 from app.api.preconditions import NOT_MODIFIED, ConditionHeader, versioned
-from app.api.schemas import KeyPath, PageQuery
+from app.api.schemas import KeyPath, PageQuery, SubmitHeader
 from app.db.queries import datasets as queries
-from app.errors import ArtifactDamagedError, NameTakenError, NotFoundError, NotReadyError, PathForbiddenError
+from app.errors import (
+    ArtifactDamagedError,
+    IdempotencyConflictError,
+    NameTakenError,
+    NotFoundError,
+    NotReadyError,
+    PathForbiddenError,
+)
 from app.representations.base import Page
 from app.representations.catalogue import DatasetDocument, ImageDocument
 from app.representations.requests import DatasetRequest
@@ -28,10 +35,13 @@ def list_datasets(query: PageQuery) -> Response:
         return answer(queries.list_page(session, cursor=query.cursor, limit=query.limit))
 
 
-@resource.post("/datasets", responses=declares({202: ACCEPTED}, NameTakenError, PathForbiddenError, unsafe=True))
-def register_dataset(body: DatasetRequest) -> Response:
+@resource.post(
+    "/datasets",
+    responses=declares({202: ACCEPTED}, NameTakenError, IdempotencyConflictError, PathForbiddenError, unsafe=True),
+)
+def register_dataset(header: SubmitHeader, body: DatasetRequest) -> Response:
     """Register an image folder, a manifest or ImageNet's validation set; a worker reads every image's checksum."""
-    key = service.request_registration(runtime().db, runtime().settings, body)
+    key = service.request_registration(runtime().db, runtime().settings, body, idempotency_key=header.idempotency_key)
     with runtime().db.read() as session:
         return accepted(queries.get(session, key), f"{PREFIX}/datasets/{key}")
 

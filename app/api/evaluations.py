@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from flask import Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from app.api.blueprints import PREFIX, accepted, answer, blueprint, conditional, declares, described, runtime
 from app.api.preconditions import NOT_MODIFIED, ConditionHeader
-from app.api.schemas import IdPath, PageQuery, Query, Text
+from app.api.schemas import IdPath, PageQuery, Query, SubmitHeader, Text
 from app.db.models import EvaluationStatus
 from app.db.queries import evaluations as queries
 from app.db.queries import paper as paper_queries

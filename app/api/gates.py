@@ -9,11 +9,11 @@ from pydantic import Field
 
 from app.api.blueprints import PREFIX, answer, blueprint, declares, described, runtime
 from app.api.preconditions import NOT_MODIFIED, ConditionHeader, versioned
-from app.api.schemas import IdPath, PageQuery, Query, Text
+from app.api.schemas import IdPath, PageQuery, Query, SubmitHeader, Text
 from app.db.queries import gates as queries
 from app.errors import (
     ArtifactDamagedError,
-    InvalidRequestError,
+    IdempotencyConflictError,
     NotFoundError,
     OutcomesMissingError,
     StateConflictError,
@@ -53,11 +53,11 @@ class NamePath(Query):
 
 @resource.post(
     "/gates",
-    responses=declares({201: CREATED}, InvalidRequestError, *ASKED, ArtifactDamagedError, unsafe=True),
+    responses=declares({201: CREATED}, IdempotencyConflictError, *ASKED, ArtifactDamagedError, unsafe=True),
 )
-def judge_candidate(body: GateRequest) -> Response:
+def judge_candidate(header: SubmitHeader, body: GateRequest) -> Response:
     """Judge a candidate against a baseline, and keep the verdict."""
-    gate_id = service.judge(runtime().db, runtime().artifacts, body)
+    gate_id = service.judge(runtime().db, runtime().artifacts, body, idempotency_key=header.idempotency_key)
     with runtime().db.read() as session:
         return answer(queries.get(session, gate_id), 201, {"Location": f"{PREFIX}/gates/{gate_id}"})
 

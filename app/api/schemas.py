@@ -16,6 +16,18 @@ class Query(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class SubmitHeader(BaseModel):
+    """Headers of a request that starts or makes something."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    idempotency_key: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")] | None = Field(
+        default=None,
+        alias="Idempotency-Key",
+        description="a word of the client's choice; the same key with the same body starts nothing anew",
+    )
+
+
 class PageQuery(Query):
     """Which part of a list."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 from sqlalchemy import delete as sql_delete
@@ -20,7 +21,7 @@ from app.errors import InUseError, InvalidRequestError, NameTakenError
 from app.representations.base import version_of
 from app.representations.catalogue import CheckpointDocument
 from app.representations.requests import CheckpointChange, CheckpointRequest
-from app.services import events, imports, leases, registration, versions
+from app.services import events, idempotency, imports, leases, registration, versions
 from app.services.leases import ItemLease
 from app.services.paths import allowed_path
 from ensembles.architectures import architecture_names
@@ -71,7 +72,14 @@ class CheckpointFacts:
         return digest(identity if self.class_names is None else {**identity, "class_names": self.class_names})
 
 
-def request_registration(db: Database, settings: Settings, request: CheckpointRequest, *, trusted: bool = False) -> str:
+def request_registration(
+    db: Database,
+    settings: Settings,
+    request: CheckpointRequest,
+    *,
+    trusted: bool = False,
+    idempotency_key: str | None = None,
+) -> str:
     """Add a checkpoint in state `registering`, for a worker to read; its id.
 
     The item's payload holds what the request states about the file: `training_scale` as [Smin, Smax] or null,
@@ -83,19 +91,25 @@ def request_registration(db: Database, settings: Settings, request: CheckpointRe
         settings: names the folders that the path must lie under.
         request: path, name and what the file does not tell.
         trusted: the operator's own command line, which may name any file.
+        idempotency_key: the same key with the same request gets the same id.
 
     Raises:
         InvalidRequestError: one or more fields break a rule.
         PathForbiddenError: the path is not allowed.
         NameTakenError: another checkpoint has the name.
+        IdempotencyConflictError: the key came before with another request.
     """
+    with db.read() as session:
+        if known := idempotency.earlier(session, "checkpoint", idempotency_key, request):
+            return known
     stated = _stated(request)
     roots = settings.checkpoint_roots
     path = allowed_path(request.path, roots, "SOFTVOTE_CHECKPOINT_ROOTS", folder=False, trusted=trusted)
     item = WorkItem(kind="register_checkpoint", queue="predict", payload={"path": str(path), **stated})
     columns = {"source": str(path), "path": str(path), "tags": request.tags, "notes": request.notes}
     with db.write() as session:
-        return registration.begin(session, Checkpoint, request.name, columns, item)
+        begin = partial(registration.begin, session, Checkpoint, request.name, columns, item)
+        return idempotency.once(session, "checkpoint", idempotency_key, request, begin)
 
 
 def complete_registration(db: Database, lease: ItemLease, facts: CheckpointFacts) -> None:
@@ -175,6 +189,7 @@ def delete(db: Database, key: str) -> None:
             imports.forget_set(session, row)
             changed(session, sql_delete(WorkItem).where(WorkItem.checkpoint_id == row.id))
             changed(session, sql_delete(Checkpoint).where(Checkpoint.id == row.id))
+            idempotency.forget(session, row.id)
             events.record(session, "checkpoint_deleted", subject_id=row.id, name=row.name)
     except IntegrityError as error:  # an evaluation came between count and deletion
         raise InUseError("checkpoint", row.name, 1) from error

@@ -18,7 +18,7 @@ from app.db.session import Database
 from app.errors import InvalidRequestError, NotReadyError, PathForbiddenError
 from app.representations.catalogue import VerificationDocument
 from app.representations.requests import DatasetRequest
-from app.services import leases, registration
+from app.services import idempotency, leases, registration
 from app.services.artifact_keys import dataset_key
 from app.services.leases import ItemLease
 from app.services.paths import allowed_path
@@ -30,7 +30,14 @@ from ensembles.verification import Verification, verify_images
 _SAMPLE = 256
 
 
-def request_registration(db: Database, settings: Settings, request: DatasetRequest, *, trusted: bool = False) -> str:
+def request_registration(
+    db: Database,
+    settings: Settings,
+    request: DatasetRequest,
+    *,
+    trusted: bool = False,
+    idempotency_key: str | None = None,
+) -> str:
     """Add a data set in state `registering`, for a worker to read; its id.
 
     The item's payload is the layout: `format`, `root` and `labels` (a path, or null).
@@ -40,12 +47,17 @@ def request_registration(db: Database, settings: Settings, request: DatasetReque
         settings: names the folders that the paths must lie under.
         request: path, name, format and devkit.
         trusted: the operator's own command line, which may name any path.
+        idempotency_key: the same key with the same request gets the same id.
 
     Raises:
         PathForbiddenError: a path is not allowed.
         NameTakenError: another data set has the name.
         InvalidRequestError: no data set of the format lies there, or a trusted path does not exist.
+        IdempotencyConflictError: the key came before with another request.
     """
+    with db.read() as session:
+        if known := idempotency.earlier(session, "data set", idempotency_key, request):
+            return known
     allowed = partial(allowed_path, roots=settings.data_roots, setting="SOFTVOTE_DATA_ROOTS", trusted=trusted)
     path = allowed(request.path, folder=None)
     devkit = None if request.devkit is None else allowed(request.devkit, folder=True, field="devkit")
@@ -61,7 +73,8 @@ def request_registration(db: Database, settings: Settings, request: DatasetReque
     payload = {"format": layout.format, "root": str(layout.root), "labels": labels}
     item = WorkItem(kind="register_dataset", queue="fuse", payload=payload)
     with db.write() as session:
-        return registration.begin(session, Dataset, request.name, columns, item)
+        begin = partial(registration.begin, session, Dataset, request.name, columns, item)
+        return idempotency.once(session, "data set", idempotency_key, request, begin)
 
 
 def complete_registration(db: Database, lease: ItemLease, artifacts: ArtifactStore, index: DatasetIndex) -> None:

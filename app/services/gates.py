@@ -19,7 +19,7 @@ from app.db.statements import changed, insert_new
 from app.errors import InvalidRequestError, NotFoundError
 from app.representations.comparisons import ComparedMetric
 from app.representations.gates import GateRequest
-from app.services import events, notices, subjects
+from app.services import events, idempotency, notices, subjects
 from app.services.compared_sides import IMAGE_VALUES, CommonClasses, check_same_truth, protocol_differences
 from app.services.subjects import Answers, Subject
 from ensembles.alignment import shared_images
@@ -27,10 +27,17 @@ from ensembles.errors import Problem
 from ensembles.gates import GateRule, judge_errors, judge_values
 
 
-def judge(db: Database, artifacts: ArtifactStore, request: GateRequest) -> str:
+def judge(db: Database, artifacts: ArtifactStore, request: GateRequest, *, idempotency_key: str | None = None) -> str:
     """Judge, and keep the verdict; its id.
 
+    Args:
+        db: the database.
+        artifacts: where outcomes lie.
+        request: both sides and the rule.
+        idempotency_key: the same key with the same request gets the same verdict.
+
     Raises:
+        IdempotencyConflictError: the key came before with another request.
         InvalidRequestError: both sides are the same, share no image, disagree on a true class, or a class is unknown.
         NotFoundError: no such evaluation, member or baseline.
         StateConflictError: an evaluation has not succeeded.
@@ -38,6 +45,8 @@ def judge(db: Database, artifacts: ArtifactStore, request: GateRequest) -> str:
         ArtifactDamagedError: stored outcomes, or a data set's index, are missing or different.
     """
     with db.read() as session:
+        if known := idempotency.earlier(session, "gate", idempotency_key, request):
+            return known
         references = [_resolve(session, one) for one in (request.baseline, request.candidate)]
         base, candidate = (subjects.find(session, reference) for reference in references)
     if base.key == candidate.key:
@@ -68,10 +77,14 @@ def judge(db: Database, artifacts: ArtifactStore, request: GateRequest) -> str:
         },
     }
     with db.write() as session:
-        session.add(Gate(**row))
-        events.record(session, f"gate_{result.verdict}", evaluation_id=candidate.evaluation.id, subject_id=gate_id)
-        notices.verdict_given(session, gate_id)
-    return gate_id
+
+        def keep() -> str:
+            session.add(Gate(**row))
+            events.record(session, f"gate_{result.verdict}", evaluation_id=candidate.evaluation.id, subject_id=gate_id)
+            notices.verdict_given(session, gate_id)
+            return gate_id
+
+        return idempotency.once(session, "gate", idempotency_key, request, keep)
 
 
 def promote(db: Database, name: str, reference: str, note: str = "") -> None:

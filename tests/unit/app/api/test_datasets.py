@@ -124,3 +124,14 @@ def test_a_query_parameter_that_does_not_exist_is_refused(client: FlaskClient) -
     assert response.json["errors"] == [
         {"pointer": "/limits", "code": "unknown_field", "message": "no such field; got '5'"}
     ]
+
+
+def test_a_repeated_registration_with_its_key_is_answered_like_the_first(client: FlaskClient, service: Service) -> None:
+    (service.data_root / "photos").mkdir()
+    body, headers = {"path": "photos", "name": "photos"}, {"Idempotency-Key": "once"}
+    first, again = (client.post("/api/v1/datasets", json=body, headers=headers) for _ in range(2))
+    assert (again.status_code, again.json, again.headers["Location"]) == (202, first.json, first.headers["Location"])
+    other = client.post("/api/v1/datasets", json={**body, "name": "other"}, headers=headers)
+    assert (other.status_code, other.json["code"]) == (409, "idempotency_conflict")
+    taken = client.post("/api/v1/datasets", json=body)
+    assert (taken.status_code, taken.json["code"]) == (409, "name_taken")
