@@ -65,18 +65,6 @@ class PartsQuery(PageQuery):
     )
 
 
-class SubmitHeader(BaseModel):
-    """Headers of a submission."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    idempotency_key: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")] | None = Field(
-        default=None,
-        alias="Idempotency-Key",
-        description="a word of the client's choice; the same key with the same body starts nothing anew",
-    )
-
-
 @resource.get("/evaluations", responses=declares({200: Page[EvaluationSummary]}))
 def list_evaluations(query: EvaluationQuery) -> Response:
     """List evaluations, newest first."""
