@@ -139,6 +139,9 @@ class Settings:
             found.append(Problem("SOFTVOTE_PUBLIC_URL", rule, " ".join(map(redacted, self.public_urls))))
         if not 0 <= self.proxies <= 8:
             found.append(Problem("SOFTVOTE_PROXIES", "how many proxies stand in front, from 0 to 8", self.proxies))
+        elif self.auth == "local" and self.proxies:
+            rule = "0, since SOFTVOTE_AUTH=local answers this machine alone and proxies speak for others"
+            found.append(Problem("SOFTVOTE_PROXIES", rule, self.proxies))
         return found
 
     @property

@@ -114,3 +114,8 @@ def test_a_setting_of_access_that_cannot_be_meant_is_refused(name: str, value: s
     with pytest.raises(ConfigurationError, match=name) as caught:
         Settings.from_environment({"SOFTVOTE_AUTH": "users", name: value})
     assert "secret" not in str(caught.value)
+
+
+def test_nobody_speaks_for_others_where_nobody_logs_in() -> None:
+    with pytest.raises(ConfigurationError, match="proxies speak for others"):
+        Settings.from_environment({"SOFTVOTE_PROXIES": "1"})

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +18,7 @@ from app.access import first_start
 from app.access.gate import LOGIN
 from app.db.models import User
 from app.factory import create_app
-from app.services import rate_limits
+from app.services import rate_limits, setup_links
 from tests.app_builders import Service, make_runtime
 from tests.people import PASSWORD, People, form_token, make_guarded_runtime
 
@@ -291,3 +294,25 @@ def test_commands_to_copy_show_the_token_where_one_is_needed(people: People) -> 
     page = people.browser("rob").get(address).text
     assert "Bearer $SOFTVOTE_TOKEN" in page
     assert 'id="token"' in people.browser("rob").get("/api/docs").text
+
+
+def test_a_web_process_prints_the_link_at_its_first_start_and_never_again(tmp_path: Path) -> None:
+    make_guarded_runtime(tmp_path / "home").db.dispose()
+    environment = {
+        **os.environ,
+        "SOFTVOTE_HOME": str(tmp_path / "home"),
+        "SOFTVOTE_AUTH": "users",
+        "SOFTVOTE_PUBLIC_URL": "https://softvote.example",
+    }
+
+    def started() -> str:
+        program = "import sys, app.wsgi; assert not {'torch', 'celery', 'redis'} & set(sys.modules)"
+        command = [sys.executable, "-c", program]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stderr
+
+    links = re.findall(r"https://softvote\.example/setup/(\S{43})\n", started())
+    assert len(links) == 1
+    runtime = make_guarded_runtime(tmp_path / "home")
+    setup_links.use(runtime.db, links[0], "ada", PASSWORD)
+    runtime.db.dispose()
+    assert started() == ""
