@@ -68,7 +68,8 @@ class ScheduleRequest(Request):
     verify: Verify = "sample"
     sample_images: int = Field(default=256, ge=1, le=1_000_000)
     tolerance: float = Field(default=0.0, ge=0, le=1)
-    gate: ScheduleGate | None = ScheduleGate()
+    # A factory, whose value is not in the OpenAPI document: generators take no object as a default of "or null".
+    gate: ScheduleGate | None = Field(default_factory=ScheduleGate)
     notify: list[RunVerdict] = Field(default=list(ALARMS), max_length=16)
     paused: bool = False
 

@@ -45,6 +45,7 @@ def test_every_route_for_programs_is_in_the_document(app: OpenAPI, document: dic
 OTHER_MEDIA = {
     "/metrics": "text/plain",
     "/api/v1/badges/{reference}.svg": "image/svg+xml",
+    "/api/v1/evaluations/{id}/contenders": "application/octet-stream",
     "/api/v1/gates/{id}/junit": "application/xml",
     "/api/v1/gates/{id}/markdown": "text/markdown",
 }
