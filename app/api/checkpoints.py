@@ -57,11 +57,19 @@ def register_checkpoint(header: SubmitHeader, body: CheckpointRequest) -> Respon
 
 @resource.post(
     "/predictions",
-    responses=declares({202: ACCEPTED}, NameTakenError, PathForbiddenError, NotFoundError, NotReadyError, unsafe=True),
+    responses=declares(
+        {202: ACCEPTED},
+        NameTakenError,
+        IdempotencyConflictError,
+        PathForbiddenError,
+        NotFoundError,
+        NotReadyError,
+        unsafe=True,
+    ),
 )
-def import_predictions(body: PredictionsRequest) -> Response:
+def import_predictions(header: SubmitHeader, body: PredictionsRequest) -> Response:
     """Register a file of predictions as a checkpoint without a network; a worker reads it."""
-    key = imports.request_import(runtime().db, runtime().settings, body)
+    key = imports.request_import(runtime().db, runtime().settings, body, idempotency_key=header.idempotency_key)
     with runtime().db.read() as session:
         return accepted(queries.get(session, key), f"{PREFIX}/checkpoints/{key}")
 

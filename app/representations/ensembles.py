@@ -104,7 +104,7 @@ class EnsembleMemberDocument(Document):
 
     checkpoint: str
     scales: list[int]
-    mode: ModeName
+    mode: ModeName | Literal["imported"]
     weight: float
     protocol: dict[str, Any]
 

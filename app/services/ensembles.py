@@ -27,9 +27,9 @@ from app.representations.ensembles import (
     EnsembleMemberRequest,
     EnsembleRequest,
 )
-from app.services import events, planning, versions
+from app.services import events, imports, planning, versions
 from ensembles.errors import Problem, SpecError
-from ensembles.protocols import FusionSpec, Protocol
+from ensembles.protocols import IMPORTED, FusionSpec, Protocol
 from ensembles.specs import Mode
 
 MODES: dict[str, tuple[Mode, ...]] = {"dense": ("dense",), "crops": ("crops",), "both": ("dense", "crops")}
@@ -158,10 +158,16 @@ def _members(
         if not (math.isfinite(asked.weight) and asked.weight >= 0):
             problems.append(Problem(f"{path}.weight", "a finite number >= 0", asked.weight))
         checkpoint = planning.ready(session, Checkpoint, asked.checkpoint, f"{path}.checkpoint", problems)
-        protocol = _protocol(asked, shared, path, problems)
+        if checkpoint is not None and imports.is_imported(checkpoint):
+            # Neither protocol nor scales apply; a search names none either.
+            protocol: Protocol | None = IMPORTED
+        else:
+            protocol = _protocol(asked, shared, path, problems)
         if checkpoint is None or protocol is None:
             continue
-        views = planning.views_of(checkpoint, protocol, path, {"scales": None}, problems)
+        views = (
+            () if protocol is IMPORTED else planning.views_of(checkpoint, protocol, path, {"scales": None}, problems)
+        )
         scales = tuple(sorted({view.scale for view in views}))
         whole = replace(protocol, scales=scales, name=None) if scales else protocol
         key = (checkpoint.id, whole.digest)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from app.db.session import Database
 from app.db.statements import insert_new
 from app.errors import NotReadyError
 from app.representations.predictions import PredictionsRequest
-from app.services import datasets, leases, registration
+from app.services import datasets, idempotency, leases, registration
 from app.services.artifact_keys import imported_key
 from app.services.leases import ItemLease
 from app.services.paths import allowed_path
@@ -46,10 +47,19 @@ from ensembles.specs import ENGINE_VERSION, IMPORTED_VIEW
 KIND = "import_predictions"
 #: What stands where a checkpoint has the name of its network.
 ARCHITECTURE = "imported"
+#: What Idempotency-Keys are told apart by.
+_IDEMPOTENT = "predictions"
 _ROOTS = "SOFTVOTE_CHECKPOINT_ROOTS"
 
 
-def request_import(db: Database, settings: Settings, request: PredictionsRequest, *, trusted: bool = False) -> str:
+def request_import(
+    db: Database,
+    settings: Settings,
+    request: PredictionsRequest,
+    *,
+    trusted: bool = False,
+    idempotency_key: str | None = None,
+) -> str:
     """Add a checkpoint in state `registering`, for a worker to read the file; its id.
 
     Args:
@@ -57,14 +67,19 @@ def request_import(db: Database, settings: Settings, request: PredictionsRequest
         settings: names the folders that the paths must lie under.
         request: the file, and what it does not tell.
         trusted: the operator's own command line, which may name any file.
+        idempotency_key: the same key with the same request gets the same id.
 
     Raises:
+        IdempotencyConflictError: the key came before with another request.
         InvalidRequestError: a path that a trusted caller names is none.
         PathForbiddenError: a path is not allowed.
         NotFoundError: no such data set.
         NotReadyError: the data set is not ready.
         NameTakenError: another checkpoint has the name.
     """
+    with db.read() as session:
+        if known := idempotency.earlier(session, _IDEMPOTENT, idempotency_key, request):
+            return known
     roots = settings.checkpoint_roots
     path = allowed_path(request.path, roots, _ROOTS, folder=False, trusted=trusted)
     ids = None
@@ -90,7 +105,8 @@ def request_import(db: Database, settings: Settings, request: PredictionsRequest
             "tags": request.tags,
             "notes": request.notes,
         }
-        return registration.begin(session, Checkpoint, request.name, columns, item)
+        begin = partial(registration.begin, session, Checkpoint, request.name, columns, item)
+        return idempotency.once(session, _IDEMPOTENT, idempotency_key, request, begin)
 
 
 @dataclass(frozen=True, eq=False)

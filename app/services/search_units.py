@@ -51,8 +51,8 @@ class Unit:
 
     @property
     def scales(self) -> list[int]:
-        """Test scales Q, px, ascending."""
-        return sorted({view.scale for view in self.views})
+        """Test scales Q, px, ascending; what was imported has none."""
+        return sorted({view.scale for view in self.views if view.mode != "imported"})
 
     @property
     def mode(self) -> str:

@@ -98,7 +98,7 @@ def member_requests(units: Sequence[Unit], weights: Sequence[float]) -> list[Ens
     return [
         EnsembleMemberRequest(
             checkpoint=unit.member.checkpoint_id,
-            scales=unit.scales,
+            scales=unit.scales or None,
             mode=unit.mode if unit.mode in ensembles.MODES else None,  # type: ignore[arg-type]
             weight=weight,
             protocol=unit.member.protocol,

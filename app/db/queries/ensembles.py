@@ -63,7 +63,7 @@ def _member(member: SavedMember) -> EnsembleMemberDocument:
     modes = member.protocol["modes"]
     return EnsembleMemberDocument(
         checkpoint=member.checkpoint.name,
-        scales=member.protocol["scales"],
+        scales=member.protocol.get("scales", []),
         mode=modes[0] if len(modes) == 1 else "both",
         weight=member.weight,
         protocol=member.protocol,

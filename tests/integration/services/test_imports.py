@@ -11,10 +11,13 @@ from sqlalchemy import func, select
 
 from app.db.models import Checkpoint, EvaluationSet, PredictionPart, PredictionSet
 from app.db.queries import checkpoints as queries
+from app.db.queries import ensembles as ensemble_queries
 from app.errors import InUseError, InvalidRequestError, LeaseLostError, NotFoundError, PathForbiddenError
 from app.representations.catalogue import CheckpointDocument
+from app.representations.ensembles import EnsembleMemberRequest, EnsembleRequest
 from app.representations.predictions import PredictionsRequest
-from app.services import checkpoints, evaluations, imports, leases
+from app.representations.requests import EvaluationRequest
+from app.services import checkpoints, ensembles, evaluations, imports, leases
 from ensembles.errors import PredictionsFileError
 from tests.catalogue import Catalogue
 
@@ -138,6 +141,25 @@ def test_what_does_not_fit_fails_the_import_with_the_images_named(catalogue: Cat
     assert catalogue.status(failing) == "failed"
     skipping = catalogue.submit("vit", unreadable="skip")
     assert catalogue.status(skipping) == "fusing"
+
+
+def test_an_ensemble_with_imported_predictions_is_saved_and_evaluated_by_its_name(catalogue: Catalogue) -> None:
+    catalogue.dataset(images=IMAGES)
+    catalogue.checkpoint("a")
+    bring(catalogue, "vit", write(catalogue, "vit.npz"))
+    members = [EnsembleMemberRequest(checkpoint="a", scales=[32], weight=2.0), EnsembleMemberRequest(checkpoint="vit")]
+    ensembles.create(catalogue.db, EnsembleRequest(name="both", members=members))
+    with catalogue.db.read() as session:
+        saved = ensemble_queries.get(session, "both")
+    assert [(one.checkpoint, one.mode, one.scales) for one in saved.members] == [
+        ("a", "dense", [32]),
+        ("vit", "imported", []),
+    ]
+    request = EvaluationRequest(dataset="digits", ensemble="both")
+    evaluation_id = evaluations.submit(catalogue.db, request).id
+    assert [view.mode for view in catalogue.get(evaluation_id).views] == ["dense", "imported"]
+    with pytest.raises(InUseError):
+        checkpoints.delete(catalogue.db, "vit")
 
 
 def test_a_lost_lease_leaves_no_rows(catalogue: Catalogue) -> None:

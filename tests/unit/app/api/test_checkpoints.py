@@ -167,6 +167,9 @@ def test_predictions_are_imported_by_path_below_the_roots(client: FlaskClient, s
     assert answer.status_code == 202
     assert (answer.json["state"], answer.json["architecture"]) == ("registering", "imported")
     assert client.get(answer.headers["Location"]).json["name"] == "vit"
+    key = {"Idempotency-Key": "once"}
+    first, again = (client.post("/api/v1/predictions", json={**body, "name": "x"}, headers=key) for _ in range(2))
+    assert first.json["id"] == again.json["id"]
     for fields, code in (
         ({"path": "../x.npz"}, "path_forbidden"),
         ({"dataset": "letters"}, "not_found"),
