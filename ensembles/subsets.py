@@ -19,6 +19,7 @@ _VETO = 4096.0
 _EPSILON = float(np.finfo(np.float64).eps)
 #: Members whose subset sums are tabulated as one half, and bytes of answers held at once.
 _LOW_MEMBERS, _BLOCK_BYTES = 10, 1 << 19
+_MOST_IN_A_BYTE = 255
 
 
 def subset_error_counts(table: Contenders, k: int = 1, rule: Rule = "mean") -> NDArray[np.int64]:
@@ -71,10 +72,12 @@ def _block_counts(table: Contenders, margins: Margins, opened: NDArray[np.int64]
         having = int(np.searchsorted(-lengths, -place))  # the first of them have an entry more than `place`
         rows = table.starts[opened[:having]] + place
         _compare(margins.take(rows), at_once[:having])
-        # One byte counts: it stays where it is once it is all that is needed.
         if int(needed.max()) == 1:
             ahead[:having] |= at_once[:having].view(np.uint8)
+        elif int(lengths[0]) <= _MOST_IN_A_BYTE:
+            ahead[:having] += at_once[:having].view(np.uint8)
         else:
+            # One byte counts: it stays where it is once it is all that is needed.
             room = ahead[:having] < np.minimum(needed[:having], 255)[:, np.newaxis].astype(np.uint8)
             ahead[:having] += at_once[:having] & room
     wrong = ahead >= needed[:, np.newaxis].astype(np.uint8)

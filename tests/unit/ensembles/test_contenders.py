@@ -99,10 +99,10 @@ def test_many_weightings_at_once_answer_each_image_as_one_at_a_time(monkeypatch)
     table = find_contenders(members, labels)
     monkeypatch.setattr("ensembles.contenders._BLOCK_NUMBERS", 2 * len(table.others))
     weights = [[1, 1, 1, 1], [1, 0, 0, 0], [0, 5, 2, 1], [3, 1, 0, 1], [0, 0, 0, 1]]
-    for k, rule in ((1, "mean"), (5, "mean"), (1, "geometric")):
-        each = table.wrong_each(weights, k, rule)
-        np.testing.assert_array_equal(each, [table.wrong(one, k, rule) for one in weights])
-        assert each.sum(axis=1).tolist() == table.error_counts(weights, k, rule).tolist()
+    for rule in ("mean", "geometric"):
+        ranks = table.ranks(weights, rule)
+        for k in (1, 5):
+            np.testing.assert_array_equal(ranks >= k, [table.wrong(one, k, rule) for one in weights])
 
 
 def test_a_tie_counts_against_the_label_and_the_smallest_change_of_a_weight_ends_it():
@@ -233,3 +233,15 @@ def test_costs_of_subsets_add_up():
 def assert_same(found: Contenders, expected: Contenders) -> None:
     for name in ("always", "images", "starts", "own", "others"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
+def test_more_rivals_than_a_byte_counts_are_still_rivals():
+    rivals = np.arange(257, dtype=np.float32) * np.float32(2.0**-20)
+    # None equals another in both members, so that none can be left out.
+    members = [
+        np.concatenate([[np.float32(0.0)], np.float32(2.0**-8) + rivals]).astype(np.float32)[np.newaxis],
+        np.concatenate([[np.float32(0.5)], np.float32(2.0**-8) - rivals]).astype(np.float32)[np.newaxis],
+    ]
+    table = find_contenders(members, np.array([0]))
+    assert len(table.others) == 257
+    assert subset_error_counts(table, 5).tolist() == [1, 1, 0, 0]
