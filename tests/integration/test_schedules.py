@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,10 +22,13 @@ from app.db.models import (
     PredictionPart,
     Schedule,
     ScheduleRun,
+    Webhook,
+    WebhookDelivery,
 )
 from app.db.queries import schedules as queries
+from app.representations.ensembles import EnsembleRequest
 from app.representations.schedules import AcknowledgeRequest, ScheduleChange, ScheduleRequest, ScheduleRunDocument
-from app.services import datasets, recovery, schedule_runs, schedules
+from app.services import datasets, ensembles, recovery, schedule_runs, schedules
 from ensembles import images
 from ensembles.checkpoints import CheckpointMetadata, save_checkpoint
 from ensembles.scales import TrainingScale
@@ -316,3 +321,58 @@ def test_a_tag_stands_for_whatever_has_it_and_a_new_member_is_another_target(mad
     with db.write() as session:
         session.execute(update(Checkpoint).where(Checkpoint.name == "b").values(tags=["nightly"]))
     assert nightly.run().verdict == "first"
+
+
+def test_a_scheduler_and_a_worker_take_a_slot_to_its_verdict_by_themselves(made: Deployment) -> None:
+    nightly = Nightly(made, target={**TARGET, "checkpoints": ["a"], "protocol": {"scales": [34]}})
+    db = made.runtime.db
+    with db.write() as session:
+        past = {"next_fire_at": dt.datetime.now(dt.UTC) - dt.timedelta(seconds=1)}
+        session.execute(update(Schedule).where(Schedule.id == nightly.key).values(**past))
+    made.start("scheduler", "scheduler")
+    made.start_worker()
+
+    def ended() -> bool:
+        with db.read() as session:
+            found = queries.list_runs(session, nightly.key, cursor=None, limit=10).items
+        return [run.verdict for run in found] == ["first"]
+
+    made.wait(ended, "a run that is over")
+    with db.read() as session:
+        following = session.get_one(Schedule, nightly.key).next_fire_at
+    assert following is not None
+    assert following > dt.datetime.now(dt.UTC)
+
+
+@pytest.mark.usefixtures("weights")
+def test_whoever_asked_to_be_told_of_a_verdict_is_told_and_of_others_not(made: Deployment) -> None:
+    with made.runtime.db.write() as session:
+        told = ["schedule.model_change", "schedule.failed"]
+        session.add(Webhook(url="https://ci.example.org/hook", events=told, secret="s", note=""))
+    nightly = Nightly(made, gate=None, target={**TARGET, "checkpoints": ["a"], "protocol": {"scales": [34]}})
+    nightly.run()
+    overwrite(made, "a", seed=31)
+    run = nightly.run()
+    with made.runtime.db.read() as session:
+        (delivery,) = session.scalars(select(WebhookDelivery))
+    assert delivery.event == "schedule.model_change"
+    assert json.loads(delivery.body)["data"]["id"] == run.id
+    schedules.change(made.runtime.db, nightly.key, ScheduleChange(notify=["failed"]))
+    overwrite(made, "a", seed=32)
+    assert nightly.run().verdict == "model_change"
+    with made.runtime.db.read() as session:
+        assert len(session.scalars(select(WebhookDelivery)).all()) == 1
+
+
+@pytest.mark.usefixtures("weights")
+def test_a_saved_ensemble_runs_until_the_file_of_a_member_is_overwritten(made: Deployment) -> None:
+    members = [{"checkpoint": name, "scales": [34], "mode": "dense", "weight": 0.5} for name in ("a", "b")]
+    request = EnsembleRequest.model_validate({"name": "both", "members": members})
+    ensembles.create(made.runtime.db, request)
+    nightly = Nightly(made, target={"dataset": "pictures", "ensemble": "both"})
+    assert nightly.run().verdict == "first"
+    assert nightly.run().verdict == "ok"
+    overwrite(made, "b", seed=41)
+    run = nightly.run()
+    assert run.error is not None
+    assert (run.verdict, run.error.code) == ("failed", "checkpoint_replaced")
