@@ -22,7 +22,7 @@ $(DEV_STAMP): $(RUN_STAMP)
 	$(PIP_INSTALL) --editable '.[worker,test,lint]'
 	@touch $@
 
-.PHONY: help setup demo serve test test-all torture lint types format bench clean
+.PHONY: help setup demo serve test test-all torture lint types openapi format bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ lint: $(DEV_STAMP) ## Format, style and the import contracts
 
 types: $(DEV_STAMP) ## mypy --strict
 	$(BIN)/mypy
+
+openapi: $(DEV_STAMP) ## Write docs/openapi.json anew; refuses what would break clients, unless BREAKING=1
+	$(BIN)/python -m tests.openapi.golden $(if $(BREAKING),--breaking)
 
 format: $(DEV_STAMP) ## Let ruff format and mend what it can
 	$(BIN)/ruff format .
