@@ -106,15 +106,18 @@ class Contenders:
         wrong[self.images] = self._open_wrong(self.margins(rule), [weights], k)[0]
         return wrong
 
-    def wrong_each(self, weights: Sequence[WeightsLike], k: int = 1, rule: Rule = "mean") -> NDArray[np.bool_]:
-        """`wrong` of each of C weightings, (C, N)."""
-        wrong = np.repeat(self.settled_wrong(k)[np.newaxis], len(weights), axis=0)
+    def ranks(self, weights: Sequence[WeightsLike], rule: Rule = "mean") -> NDArray[np.uint8]:
+        """Of each of C weightings and each image a number, (C, N): its label is outside the top k where that is >= k.
+
+        So for every k of `ks`; between two of them the number says nothing more. Arguments and errors as `wrong`.
+        """
+        ranks = np.repeat(self.always[np.newaxis], len(weights), axis=0)
         margins = self.margins(rule)
         step = max(1, _BLOCK_NUMBERS // max(1, len(self.others)))
         for start in range(0, len(weights), step):
             block = weights[start : start + step]
-            wrong[start : start + len(block), self.images] = self._open_wrong(margins, block, k)
-        return wrong
+            ranks[start : start + len(block), self.images] = np.minimum(self._ahead(margins, block), self.ks[-1])
+        return ranks
 
     def error_counts(self, weights: Sequence[WeightsLike], k: int = 1, rule: Rule = "mean") -> NDArray[np.int64]:
         """How many images each of C weightings answers wrongly, (C,); arguments and errors as `wrong`."""
@@ -126,11 +129,18 @@ class Contenders:
         return settled + np.concatenate([np.empty(0, np.int64), *counts])
 
     def _open_wrong(self, margins: Margins, weights: Sequence[WeightsLike], k: int) -> NDArray[np.bool_]:
+        wrong: NDArray[np.bool_] = self._ahead(margins, weights) >= k
+        return wrong
+
+    def _ahead(self, margins: Margins, weights: Sequence[WeightsLike]) -> NDArray[np.int32]:
+        """How many classes are at or ahead of the label, in each of C weightings and A open images."""
         whole = [whole_weights(each, self.members) for each in weights]
         ahead = margins.at_or_ahead(whole)
-        sums = np.add.reduceat(ahead, self.starts[:-1], axis=1, dtype=np.int32) if len(self.images) else ahead
-        wrong: NDArray[np.bool_] = sums + self.always[self.images].astype(np.int32) >= k
-        return wrong
+        if len(self.images):
+            counts: NDArray[np.int32] = np.add.reduceat(ahead, self.starts[:-1], axis=1, dtype=np.int32)
+        else:
+            counts = ahead.astype(np.int32)
+        return counts + self.always[self.images].astype(np.int32)
 
     def take(self, chosen: NDArray[np.bool_]) -> Contenders:
         """Those of some images, by a mask (N,)."""

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from app.artifacts import ArtifactStore
 from app.db.session import Database
 from app.errors import InvalidRequestError
@@ -16,7 +13,6 @@ from app.services import contender_tables, ensembles, searches
 from app.services.search_units import Searchable
 from ensembles.errors import Problem
 from ensembles.exact_sums import Rule
-from ensembles.units import UnitContenders
 
 #: Weights are whole numbers up to this: the steps of a slider.
 MAX_WEIGHT = 100
@@ -80,11 +76,12 @@ def weigh(artifacts: ArtifactStore, searchable: Searchable, weights: Sequence[in
     alone = [[int(unit == one) for one in units] for unit in units]
     rest = [[0 if one == unit else weight for one, weight in enumerate(weights)] for unit in units]
     asked = [unit for unit in units if weights[unit] and any(rest[unit])]
-    wrong, counts = _wrong(table, [list(weights), ones, *alone, *(rest[unit] for unit in asked)], rule)
+    ranks = table.ranks([list(weights), ones, *alone, *(rest[unit] for unit in asked)], rule)
+    wrong, top5_wrong = ranks >= 1, (ranks >= 5).sum(axis=1)
 
     def weighed(row: int) -> Weighed:
         fixed, broken = int((wrong[row] & ~wrong[0]).sum()), int((wrong[0] & ~wrong[row]).sum())
-        return Weighed(int(wrong[row].sum()), int(counts[row]), fixed, broken)
+        return Weighed(int(wrong[row].sum()), int(top5_wrong[row]), fixed, broken)
 
     singles = tuple(weighed(2 + unit) for unit in units)
     best = min(units, key=lambda unit: (singles[unit].top1_wrong, singles[unit].top5_wrong, unit))
@@ -151,10 +148,3 @@ def _check(searchable: Searchable, weights: Sequence[int], rule: Rule) -> None:
         problems.append(Problem("rule", "mean, or geometric where each unit is one view", rule))
     if problems:
         raise InvalidRequestError(problems)
-
-
-def _wrong(
-    table: UnitContenders, weightings: Sequence[Sequence[int]], rule: Rule
-) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Whether each image is wrong at top 1, (C, N), and how many are at top 5, (C,)."""
-    return table.wrong_each(weightings, 1, rule), table.error_counts(weightings, 5, rule)

@@ -7,11 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from app.errors import SearchTooLargeError
+from app.errors import InvalidRequestError, SearchTooLargeError
 from app.factory import create_app
-from app.services import contender_tables
+from app.services import contender_tables, weightings
 from ensembles.contender_bytes import from_bytes
+from ensembles.fusion import average_probs, combine_views
+from ensembles.metrics import top_k_errors
+from ensembles.predictions import read_rows
 from tests.integration.harness import Deployment, deployment
 
 IMAGES = 60
@@ -49,6 +53,55 @@ def test_the_bytes_give_the_errors_of_the_evaluations_scores(made: Deployment, e
     scores = {s.metric: s.value for s in made.scores(evaluation_id) if s.subject == "ensemble"}
     for k in (1, 5):
         assert table.error_counts([leaves.tolist()], k)[0] / IMAGES == scores[f"top{k}_error"]
+
+
+@pytest.mark.parametrize(("over", "weights"), [("checkpoints", [20, 0, 70]), ("modes", [50, 50, 0, 30, 100, 1])])
+def test_a_weighting_is_counted_as_the_stored_posteriors_fuse(
+    made: Deployment, evaluation_id: str, over: Any, weights: list[int]
+) -> None:
+    found = contender_tables.find(made.runtime.db, made.runtime.artifacts, evaluation_id, over)
+    everyone = np.arange(IMAGES)
+    units = [
+        combine_views(unit.views, [read_rows(leaf.parts, everyone) for leaf in unit.leaves]) for unit in found.units
+    ]
+
+    def wrong(weighting: list[int], k: int = 1) -> NDArray[np.bool_]:
+        return top_k_errors(average_probs(units, weighting), found.index.labels, k)
+
+    counted = weightings.weigh(made.runtime.artifacts, found, weights, "mean")
+    assert counted.images == IMAGES
+    assert (counted.chosen.top1_wrong, counted.chosen.top5_wrong) == (wrong(weights).sum(), wrong(weights, 5).sum())
+    alone = [[int(unit == one) for one in range(len(weights))] for unit in range(len(weights))]
+    rest = [[0 if one == unit else w for one, w in enumerate(weights)] for unit in range(len(weights))]
+    others = [counted.equal, *counted.singles, *counted.without]
+    for asked, other in zip([[1] * len(weights), *alone, *rest], others, strict=True):
+        if other is None:
+            assert weights == asked
+            continue
+        there, here = wrong(asked), wrong(weights)
+        assert (other.top1_wrong, other.top5_wrong) == (there.sum(), wrong(asked, 5).sum())
+        assert (other.fixed, other.broken) == ((there & ~here).sum(), (here & ~there).sum())
+    fewest = [(single.top1_wrong, single.top5_wrong) for single in counted.singles]
+    assert counted.best == fewest.index(min(fewest))
+
+
+@pytest.mark.parametrize(
+    ("weights", "rule", "field"),
+    [
+        ([1, 1], "mean", "weights"),
+        ([0, 0, 0], "mean", "weights"),
+        ([1, 1, 101], "mean", "weights"),
+        ([1, -1, 1], "mean", "weights"),
+        ([1, 1, 1], "geometric", "rule"),
+    ],
+)
+def test_weights_and_rules_that_have_no_answer_are_refused_by_the_field(
+    made: Deployment, evaluation_id: str, weights: list[int], rule: Any, field: str
+) -> None:
+    found = contender_tables.find(made.runtime.db, made.runtime.artifacts, evaluation_id, "checkpoints")
+    with pytest.raises(InvalidRequestError) as caught:
+        weightings.weigh(made.runtime.artifacts, found, weights, rule)
+    assert [problem.field for problem in caught.value.problems] == [field]
 
 
 def test_what_a_client_has_is_not_sent_again_and_what_is_kept_is_not_made_again(
