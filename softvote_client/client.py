@@ -184,7 +184,7 @@ class Softvote:
         body = {"baseline": baseline, "candidate": candidate, "metric": metric, "margin": margin, "alpha": alpha}
         if classes is not None:
             body["classes"] = list(classes)
-        return Gate.model_validate(self.transport.call("POST", "/gates", body))
+        return Gate.model_validate(self.transport.call("POST", "/gates", body, idempotent=True))
 
     def gates(self, **filters: str) -> Iterator[Gate]:
         """Verdicts, newest first; filters are candidate and verdict."""
@@ -232,7 +232,7 @@ class Softvote:
             WaitTimeoutError: no worker has read it in time.
         """
         body = {"path": path, "name": name, **fields}
-        made = Checkpoint.model_validate(self.transport.call("POST", "/checkpoints", body))
+        made = Checkpoint.model_validate(self.transport.call("POST", "/checkpoints", body, idempotent=True))
         return made if wait is None else _ready(lambda: self.checkpoint(made.id), wait)
 
     def datasets(self) -> Iterator[Dataset]:
@@ -246,7 +246,7 @@ class Softvote:
     def add_dataset(self, path: str, name: str, *, wait: float | None = 600.0, **fields: Any) -> Dataset:
         """Register a folder or manifest that the server can read; as `add_checkpoint`."""
         body = {"path": path, "name": name, **fields}
-        made = Dataset.model_validate(self.transport.call("POST", "/datasets", body))
+        made = Dataset.model_validate(self.transport.call("POST", "/datasets", body, idempotent=True))
         return made if wait is None else _ready(lambda: self.dataset(made.id), wait)
 
 

@@ -322,10 +322,10 @@ class HttpBackend(HttpAccess, HttpSchedules):
         return cast("list[Json]", self._call("GET", f"/checkpoints/{key}/layers")["items"])
 
     def add_checkpoint(self, request: CheckpointRequest) -> Json:
-        return self._call("POST", "/checkpoints", request)
+        return self._call("POST", "/checkpoints", request, idempotent=True)
 
     def import_predictions(self, request: PredictionsRequest) -> Json:
-        return self._call("POST", "/predictions", request)
+        return self._call("POST", "/predictions", request, idempotent=True)
 
     def export_predictions(self, evaluation_id: str, path: Path, member: str | None) -> Json:  # noqa: ARG002
         raise click.UsageError(
@@ -339,7 +339,7 @@ class HttpBackend(HttpAccess, HttpSchedules):
         return self._call("GET", f"/datasets/{key}")
 
     def add_dataset(self, request: DatasetRequest) -> Json:
-        return self._call("POST", "/datasets", request)
+        return self._call("POST", "/datasets", request, idempotent=True)
 
     def evaluations(self, limit: int, status: str | None) -> list[Json]:
         params = {"limit": str(limit), **({"status": status} if status else {})}
@@ -363,7 +363,7 @@ class HttpBackend(HttpAccess, HttpSchedules):
         return self._call("GET", "/compare", params=params)
 
     def judge(self, request: GateRequest) -> Json:
-        return self._call("POST", "/gates", request)
+        return self._call("POST", "/gates", request, idempotent=True)
 
     def baselines(self) -> list[Json]:
         return cast("list[Json]", self._call("GET", "/baselines")["items"])

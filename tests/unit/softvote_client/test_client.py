@@ -288,12 +288,19 @@ def test_an_answer_that_is_lost_starts_nothing_twice(runtime: Runtime, door: Doo
         softvote.cancel(evaluation.id)
 
 
-def test_a_verdict_that_may_have_arrived_is_not_asked_for_twice(history: History, door: Door) -> None:
+def test_a_verdict_whose_answer_is_lost_is_given_once(history: History, door: Door) -> None:
     key = pair(history, 120, 90, 80)
     with served(door) as port, losing_the_first_answer(port) as way, Softvote(way, timeout=5) as softvote:
+        gate = softvote.gate(f"{key}:digits-d", key)
+        assert [method for method, path, _ in door.seen if path.endswith("/gates")] == ["POST", "POST"]
+        assert list(softvote.gates(candidate=key)) == [gate]
+
+
+def test_what_may_have_arrived_and_has_no_key_is_not_sent_twice(door: Door) -> None:
+    with served(door) as port, losing_the_first_answer(port) as way, Softvote(way, timeout=5) as softvote:
         with pytest.raises(UnreachableError):
-            softvote.gate(f"{key}:digits-d", key)
-        assert [method for method, path, _ in door.seen if path.endswith("/gates")] == ["POST"]
+            softvote.cancel("0" * 24)
+        assert [method for method, _, _ in door.seen] == ["POST"]
 
 
 def test_a_server_that_is_restarting_is_asked_again_and_in_the_end_given_up(door: Door, client: Softvote) -> None:
