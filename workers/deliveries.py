@@ -17,6 +17,8 @@ log = get_logger(__name__)
 TICK_SECONDS = 0.5
 #: Deliveries that are sent at once.
 BATCH = 16
+#: Seconds of rest after something nobody foresaw.
+BROKEN_SECONDS = 10.0
 _FORGET_SECONDS = 3600.0
 
 
@@ -39,7 +41,7 @@ def deliver(runtime: Runtime, stopping: threading.Event) -> None:
         except Exception:
             # Whatever it is, other webhooks still want to be told; what was taken comes due again.
             log.exception("delivery_broke")
-            stopping.wait(10.0)
+            stopping.wait(BROKEN_SECONDS)
         stopping.wait(TICK_SECONDS)
 
 
