@@ -85,10 +85,12 @@ def verdict(response: TestResponse) -> str:
     return "forbidden" if response.status_code == 403 and ("forbidden" in text or not text) else "passed"
 
 
-def walk(client: FlaskClient, expected: Callable[[Rule, str, Scope], str]) -> None:
+def walk(people: People, client: FlaskClient, expected: Callable[[Rule, str, Scope], str]) -> None:
     app = client.application
     asked = set()
     for made in app.url_map.iter_rules():
+        # A minute allows sixty requests that change something.
+        people.forget_rates()
         for method in sorted(made.methods or ()):
             path = path_of(client, made)
             # OPTIONS of an address with several rules goes to one of them.
@@ -107,7 +109,7 @@ def is_page(rule: Rule) -> bool:
 
 
 def test_a_stranger_gets_in_nowhere(people: People) -> None:
-    walk(people.client(), lambda _rule, _method, _need: "unauthenticated")
+    walk(people, people.client(), lambda _rule, _method, _need: "unauthenticated")
 
 
 @pytest.mark.parametrize("name", SESSIONS)
@@ -117,7 +119,7 @@ def test_a_session_opens_what_its_role_may(people: People, name: str) -> None:
             return "unauthenticated"  # what changes something over REST knows no cookies
         return "passed" if need in SESSIONS[name] else "forbidden"
 
-    walk(people.browser(name), expected)
+    walk(people, people.browser(name), expected)
 
 
 @pytest.mark.parametrize("case", TOKENS)
@@ -130,4 +132,4 @@ def test_a_token_opens_what_its_scopes_and_its_owner_may(people: People, case: s
             return "unauthenticated"
         return "passed" if need in scopes else "forbidden"
 
-    walk(people.program(make(people)), expected)
+    walk(people, people.program(make(people)), expected)
