@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,16 @@ class UnitContenders(Contenders):
         Raises:
             SpecError: the geometric rule, and a unit is a mean of several leaves.
         """
-        leaves = super().margins(rule)
+        # A search asks some hundred times.
+        if rule not in self._made:
+            self._made[rule] = self._unit_margins(super().margins(rule), rule)
+        return self._made[rule]
+
+    @cached_property
+    def _made(self) -> dict[Rule, Margins]:
+        return {}
+
+    def _unit_margins(self, leaves: Margins, rule: Rule) -> Margins:
         if rule != "mean" and any(sum(map(bool, row)) > 1 for row in self.shares):
             raise SpecError([Problem("rule", "mean, where a unit is the mean of several prediction sets", rule)])
         return UnitMargins.over(leaves, self.shares)
