@@ -163,6 +163,21 @@ def test_what_was_built_is_saved_with_its_weights_and_that_a_hand_chose_it(
     assert (saved.chosen.method, saved.chosen.evaluation) == ("hand", key)
 
 
+def test_without_an_evaluation_those_that_have_finished_are_offered_and_its_own_page_leads_there(
+    chromium: Browser, laboratory: tuple[Deployment, str, str]
+) -> None:
+    _, address, key = laboratory
+    with visiting(chromium, address) as visit:
+        page = visit.open("/ensembles/new")
+        page.get_by_role("link", name="vgg-a + vgg-b + vgg-d").click()
+        ready(page)
+        page = visit.open(f"/evaluations/{key}")
+        page.get_by_role("navigation", name="This evaluation").get_by_role("link", name="Builder").click()
+        ready(page)
+        assert page.url.endswith(f"/ensembles/new?evaluation={key}")
+        assert visit.complaints == []
+
+
 def test_a_table_that_does_not_come_is_said_and_the_server_is_still_asked(
     chromium: Browser, laboratory: tuple[Deployment, str, str]
 ) -> None:
