@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from app.dashboard.charts import MODE_NAMES
 from app.dashboard.formatting import scales as scales_text
 from app.representations.ensembles import SearchRequest
-from app.representations.searches import FusedMemberDocument, FusionDocument, SearchDocument
+from app.representations.searches import FusedMemberDocument, FusionDocument
 
 #: The largest weight of the builder's sliders.
 MAX_WEIGHT = 100
+
+#: Margin of the cheapest that is good enough where `softvote ensemble search` is told none.
+CLI_WITHIN = "0.2"
 
 #: A unit as a fusion names it: checkpoint, test scales, mode.
 UnitName = tuple[str, tuple[int, ...], str]
@@ -37,12 +40,12 @@ class ShownFusion:
     exact: bool
 
 
-def shown(found: SearchDocument, fusion: FusionDocument, units: Sequence[UnitName]) -> ShownFusion:
+def shown(over: str, fusion: FusionDocument, units: Sequence[UnitName]) -> ShownFusion:
     """A fusion of a search.
 
     Args:
-        found: the search.
-        fusion: of it.
+        over: what was fused.
+        fusion: of a search.
         units: of the evaluation, in their order.
     """
     weights = [member.weight for member in fusion.members]
@@ -57,7 +60,7 @@ def shown(found: SearchDocument, fusion: FusionDocument, units: Sequence[UnitNam
     total = sum(weights)
     return ShownFusion(
         fusion,
-        tuple(member_name(member, found.over) for member in fusion.members),
+        tuple(member_name(member, over) for member in fusion.members),
         tuple(weight / total for weight in weights),
         builder,
         exact,
@@ -93,9 +96,12 @@ def cli_command(evaluation_id: str, request: SearchRequest) -> str:
     words = [f"softvote ensemble search {shlex.quote(evaluation_id)}"]
     for name, default in SearchRequest.model_fields.items():
         value = getattr(request, name)
-        if value == default.default:
-            continue
         if name == "within":
+            # The command line has one default for points and nats.
             value = f"{value if request.metric == 'nll' else 100 * value:g}"
-        words.append(f"--{name} {value}")
+            usual = CLI_WITHIN
+        else:
+            usual = default.default
+        if value != usual:
+            words.append(f"--{name} {value}")
     return " \\\n  ".join(words)

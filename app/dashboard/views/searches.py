@@ -78,7 +78,7 @@ def _page(
         found=found,
         refusal=refusal,
         metric_names=METRIC_NAMES,
-        shown=lambda fusion: searching.shown(found, fusion, units),  # type: ignore[arg-type]
+        shown=lambda fusion: searching.shown(found.over if found else "", fusion, units),
         name=lambda member: searching.member_name(member, found.over if found else ""),
         plot=found and CostPlot.of(found),
         cli=asked and searching.cli_command(evaluation_id, asked),

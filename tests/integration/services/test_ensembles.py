@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from app.db.models import PredictionSet
 from app.db.queries import ensembles as queries
+from app.db.queries import evaluations as evaluation_queries
 from app.errors import InUseError, InvalidRequestError, NameTakenError, NotFoundError, PreconditionFailedError
 from app.representations.base import version_of
 from app.representations.ensembles import EnsembleChange, EnsembleDocument, EnsembleRequest
@@ -125,6 +126,20 @@ def test_renaming_and_deleting_leave_evaluations_as_they_are(stocked: Catalogue)
     kept = stocked.get(evaluation_id)
     assert kept.ensemble is not None
     assert (kept.ensemble.name, len(kept.checkpoints)) == ("mix", 3)
+
+
+def test_evaluations_of_an_ensemble_are_listed_by_its_id_whatever_it_is_called_now(stocked: Catalogue) -> None:
+    one, other = save(stocked), save(stocked, "other")
+    first, second = evaluate(stocked), evaluate(stocked, force=True)
+    elsewhere = evaluate(stocked, "other")
+    stocked.submit("a")
+    ensembles.change(stocked.db, one.id, EnsembleChange(name="renamed"))
+    with stocked.db.read() as session:
+        listed = [
+            [row.id for row in evaluation_queries.list_page(session, cursor=None, limit=9, ensemble=key).items]
+            for key in (one.id, other.id, "mix")
+        ]
+    assert listed == [[second, first], [elsewhere], []]
 
 
 def test_a_name_is_given_once(stocked: Catalogue) -> None:
