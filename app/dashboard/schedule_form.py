@@ -9,7 +9,7 @@ from werkzeug.datastructures import MultiDict
 
 from app.dashboard.forms import Form
 from app.fire_times import FireTimes, in_words, problems_of
-from app.representations.schedules import ScheduleDocument, ScheduleRequest
+from app.representations.schedules import ALARMS, ScheduleDocument, ScheduleRequest
 
 UNITS = {"minutes": 60, "hours": 3600, "days": 86_400}
 METRICS = {"top1_error": "top-1 error", "top5_error": "top-5 error", "nll": "negative log-likelihood"}
@@ -65,6 +65,10 @@ class ScheduleForm(Form):
     def value(self, name: str) -> str:
         """As typed, or the default where the field was not sent."""
         return self.values.get(name, DEFAULTS.get(name, ""))
+
+    def notify(self) -> list[str]:
+        """The verdicts that webhooks are told: those ticked, or every alarm where nobody was asked."""
+        return self.values.getlist("notify") if self["notify_asked"] else list(ALARMS)
 
     def seconds(self) -> int | None:
         """The interval, where one is asked for."""
@@ -126,6 +130,7 @@ class ScheduleForm(Form):
                 "gate": None if self["no_gate"] else gate,
                 "misfire": self.value("misfire"),
                 "max_active": round(numbers["max_active"] or 0),
+                "notify": self.notify(),
             },
         )
 
@@ -172,6 +177,8 @@ def filled(schedule: ScheduleDocument) -> ScheduleForm:
         ("misfire", schedule.misfire),
         ("max_active", str(schedule.max_active)),
         ("version", str(schedule.version)),
+        ("notify_asked", "on"),
+        *(("notify", verdict) for verdict in schedule.notify),
     ]
     if schedule.cron is not None:
         fields.append(("cron", schedule.cron))

@@ -18,7 +18,7 @@ from app.db.queries import checkpoints, datasets, ensembles
 from app.db.queries import schedules as queries
 from app.errors import NotFoundError, PreconditionFailedError, StateConflictError
 from app.fire_times import known_zones
-from app.representations.schedules import AcknowledgeRequest, ScheduleChange, ScheduleDocument
+from app.representations.schedules import ALARMS, AcknowledgeRequest, ScheduleChange, ScheduleDocument
 from app.services import schedules as service
 from ensembles.protocols import PRESETS
 
@@ -96,7 +96,7 @@ def change_schedule(key: str) -> ResponseReturnValue:
     body = form.request()
     if body is None:
         return _form(form, schedule), 422
-    given = body.model_dump(mode="json", exclude={"paused", "notify"})
+    given = body.model_dump(mode="json", exclude={"paused"})
     if keeps_target(schedule):
         del given["target"]
     edits = ScheduleChange.model_validate(given)
@@ -204,6 +204,7 @@ def _form(form: ScheduleForm, schedule: ScheduleDocument | None = None) -> str:
         verifies=VERIFIES,
         misfires=MISFIRES,
         metrics=METRICS,
+        verdicts={one: trends.VERDICT_WORDS[one] for one in ALARMS},
     )
 
 

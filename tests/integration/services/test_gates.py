@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,13 +11,14 @@ import pytest
 from numpy.typing import NDArray
 from sqlalchemy import select
 
-from app.db.models import Event
+from app.db.models import Event, WebhookDelivery
 from app.db.queries import gates as queries
 from app.db.session import Database
 from app.errors import InvalidRequestError, NotFoundError, StateConflictError
 from app.representations.gates import GateDocument, GateRequest
+from app.representations.webhooks import WebhookEvent, WebhookRequest
 from app.runtime import Runtime
-from app.services import gates
+from app.services import gates, webhooks
 from ensembles.configurations import Architecture
 from ensembles.datasets import DatasetIndex, ImageRecord
 from ensembles.gates import GateRule, judge_counts
@@ -104,6 +106,22 @@ def test_each_verdict_is_given_and_leaves_its_event(
     with history.runtime.db.read() as session:
         kinds = session.scalars(select(Event.kind).where(Event.subject_id == found.id)).all()
     assert kinds == [f"gate_{verdict}"]
+
+
+@pytest.mark.parametrize(("candidate", "verdict"), [("better", "pass"), ("worse", "fail")])
+def test_a_webhook_that_asked_for_a_verdict_is_told_it(
+    history: History, runs: dict[str, str], candidate: str, verdict: str
+) -> None:
+    db, settings = history.runtime.db, history.runtime.settings
+    url = "https://ci.example.org/softvote"
+    listener, _ = webhooks.add(db, settings, WebhookRequest(url=url, events=[WebhookEvent(f"gate.{verdict}")]))
+    webhooks.add(db, settings, WebhookRequest(url=url, events=[WebhookEvent.GATE_INCONCLUSIVE]))
+    found = judge(history, baseline=runs["base"], candidate=runs[candidate], margin=0.005)
+    with db.read() as session:
+        (delivery,) = session.scalars(select(WebhookDelivery)).all()
+    body = json.loads(delivery.body)
+    assert (delivery.webhook_id, delivery.event) == (listener, f"gate.{verdict}")
+    assert (body["data"]["id"], body["data"]["verdict"]) == (found.id, verdict)
 
 
 def test_some_classes_alone_are_judged_when_asked(history: History, runs: dict[str, str]) -> None:

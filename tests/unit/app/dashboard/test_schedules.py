@@ -78,7 +78,23 @@ def test_a_schedule_is_made_from_the_form(browser: Browser, digits: History, run
     )
     assert made.target["checkpoints"] == ["digits-d", "digits-e"]
     assert made.gate == {"metric": "top1_error", "margin": 0.01, "alpha": 0.05}
+    assert made.notify == ["regression", "drift", "model_change", "dataset_changed", "failed"]
     assert "nightly" in text_of(browser.open("/schedules"))
+
+
+def test_webhooks_are_told_what_is_ticked_and_the_editor_shows_it(
+    browser: Browser, nightly: str, runtime: Runtime
+) -> None:
+    page = f"/schedules/{nightly}/edit"
+    ticked = re.findall(r'name="notify" value="(\w+)" checked', browser.open(page))
+    assert ticked == stored(runtime).notify
+    fields = {**FORM, "checkpoint": ["digits-d"], "version": "1", "notify_asked": "on", "notify": ["drift"]}
+    assert browser.post(page, page, **fields).status_code == 303
+    assert stored(runtime).notify == ["drift"]
+    none = {**fields, "version": "2", "notify": []}
+    assert browser.post(page, page, **none).status_code == 303
+    assert stored(runtime).notify == []
+    assert re.findall(r'name="notify" value="(\w+)" checked', browser.open(page)) == []
 
 
 def test_everything_wrong_stands_beside_its_field_and_what_was_typed_is_kept(browser: Browser, digits: History) -> None:
