@@ -114,7 +114,7 @@ def describe(searchable: Searchable, over: OverName) -> ContenderUnitsDocument:
             ContenderUnitDocument(
                 checkpoint=unit.member.checkpoint.name,
                 scales=unit.scales,
-                mode=unit.mode,  # type: ignore[arg-type]
+                mode=unit.mode,
                 gmacs=unit.gmacs,
                 seconds=unit.seconds,
                 leaves=list(row),

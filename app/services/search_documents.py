@@ -98,6 +98,6 @@ def _unit(unit: Unit, weight: float) -> FusedMemberDocument:
     return FusedMemberDocument(
         checkpoint=unit.member.checkpoint.name,
         scales=unit.scales,
-        mode=unit.mode,  # type: ignore[arg-type]
+        mode=unit.mode,
         weight=weight,
     )
