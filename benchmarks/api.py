@@ -26,7 +26,8 @@ from sqlalchemy import text
 
 from app.db import migrations
 from app.db.session import Database
-from app.services import evaluations, leases, predictions
+from app.services import evaluations, predictions
+from app.services.leasing import leases
 from benchmarks.queue import CHECKPOINTS, DATASETS, RATE, never_wait_for_the_disk, register, submit
 from tests import gunicorn
 from tests.catalogue import Catalogue

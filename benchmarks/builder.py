@@ -33,7 +33,7 @@ from sqlalchemy import select
 from app.config import Settings
 from app.db.models import EvaluationSet, PredictionPart
 from app.runtime import Runtime, build_runtime
-from app.services import contender_tables
+from app.services.searching import contender_tables
 from ensembles.configurations import Architecture
 from tests.e2e.chromium import DESKTOP, FLAGS, serving
 from tests.history import History

@@ -27,7 +27,8 @@ from app.db import migrations
 from app.db.queries import evaluations as queries
 from app.db.session import Database
 from app.representations.requests import EvaluationRequest
-from app.services import evaluations, leases, predictions, recovery
+from app.services import evaluations, predictions
+from app.services.leasing import leases, recovery
 from tests.catalogue import Catalogue
 
 CHECKPOINTS, DATASETS = 600, 10

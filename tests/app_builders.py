@@ -12,11 +12,12 @@ import numpy as np
 from app.config import Settings
 from app.representations.requests import CheckpointRequest, DatasetRequest, EvaluationRequest
 from app.runtime import Runtime, build_runtime
-from app.services import checkpoints, datasets, evaluations, leases, predictions, workers
+from app.services import checkpoints, datasets, evaluations, predictions, workers
 from app.services.checkpoints import CheckpointFacts
 from app.services.evaluations import NewScore
-from app.services.leases import ItemLease
-from app.services.slices import FinishedPart
+from app.services.leasing import leases
+from app.services.leasing.leases import ItemLease
+from app.services.leasing.slices import FinishedPart
 from app.services.workers import WorkerIdentity
 from ensembles.configurations import Architecture
 from ensembles.datasets import DatasetIndex, ImageRecord

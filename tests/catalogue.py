@@ -14,9 +14,10 @@ from app.db.queries import evaluations as queries
 from app.db.session import Database
 from app.representations.evaluations import EvaluationDocument
 from app.representations.requests import CheckpointRequest, DatasetRequest, EvaluationRequest
-from app.services import checkpoints, datasets, evaluations, leases, predictions, workers
+from app.services import checkpoints, datasets, evaluations, predictions, workers
 from app.services.checkpoints import CheckpointFacts
 from app.services.evaluations import NewScore
+from app.services.leasing import leases
 from app.services.predictions import FinishedPart, LeasedSlice
 from app.services.workers import WorkerIdentity
 from ensembles.configurations import Architecture

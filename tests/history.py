@@ -21,12 +21,14 @@ from app.db.queries import evaluations as evaluation_queries
 from app.representations.evaluations import EvaluationDocument
 from app.representations.requests import CheckpointRequest, DatasetRequest, EvaluationRequest
 from app.runtime import Runtime
-from app.services import checkpoints, datasets, evaluations, leases, outcomes, predictions
+from app.services import checkpoints, datasets, evaluations, predictions
+from app.services.answering import outcomes
+from app.services.answering.outcomes import NewOutcomes
 from app.services.artifact_keys import outcomes_key
 from app.services.checkpoints import CheckpointFacts
 from app.services.evaluations import NewScore
-from app.services.outcomes import NewOutcomes
-from app.services.slices import FinishedPart
+from app.services.leasing import leases
+from app.services.leasing.slices import FinishedPart
 from ensembles.configurations import Architecture
 from ensembles.datasets import DatasetIndex, ImageRecord
 from ensembles.outcomes import ImageOutcomes

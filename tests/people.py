@@ -16,8 +16,8 @@ from app.db.models import ApiToken, RateWindow
 from app.factory import create_app
 from app.representations.access import RoleName, ScopeName, TokenRequest, UserPatch, UserRequest
 from app.runtime import Runtime, build_runtime
-from app.services import logins, tokens, users
-from app.services.identities import LOCAL
+from app.services.access import logins, tokens, users
+from app.services.access.identities import LOCAL
 
 PASSWORD = "correct horse battery"
 HOST = "softvote.example"

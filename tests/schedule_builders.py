@@ -10,7 +10,7 @@ from sqlalchemy import update
 from app.db.models import RunState, Schedule, ScheduleRun, WorkItem
 from app.representations.schedules import ScheduleRequest
 from app.runtime import Runtime
-from app.services import schedules
+from app.services.scheduling import schedules
 from tests.history import History
 
 BEGIN = dt.datetime(2026, 3, 1, 3, tzinfo=dt.UTC)

@@ -7,7 +7,7 @@ import time
 
 from app.errors import ServiceError
 from app.runtime import Runtime
-from app.services import webhook_deliveries
+from app.services.notifications import webhook_deliveries
 from workers.logs import get_logger
 from workers.webhook_sender import send_all
 

@@ -8,8 +8,9 @@ import structlog
 
 from app.errors import DatabaseUnavailableError, LeaseLostError, StorageFullError
 from app.fault_points import reach
-from app.services import leases, predictions, workers
-from app.services.leases import ItemLease
+from app.services import predictions, workers
+from app.services.leasing import leases
+from app.services.leasing.leases import ItemLease
 from workers import fuse, predict, register, scheduled
 from workers.context import WorkerContext
 from workers.failures import classify, leave_if_device_is_broken

@@ -14,10 +14,11 @@ from sqlalchemy import select
 from app.db.models import EvaluationOutcomes
 from app.errors import ArtifactDamagedError, ImportDamagedError, LeaseLostError, NothingToScoreError, StorageFullError
 from app.fault_points import reach
-from app.services import evaluations, outcomes, predictions
+from app.services import evaluations, predictions
+from app.services.answering import outcomes
+from app.services.answering.outcomes import NewOutcomes
 from app.services.artifact_keys import outcomes_key
-from app.services.leases import ItemLease
-from app.services.outcomes import NewOutcomes
+from app.services.leasing.leases import ItemLease
 from ensembles.datasets import DatasetIndex
 from ensembles.predictions import PosteriorPart, PosteriorParts
 from workers.context import WorkerContext

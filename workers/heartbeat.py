@@ -13,7 +13,7 @@ from typing import Literal
 
 from app.db.session import Database
 from app.errors import ServiceError
-from app.services import leases
+from app.services.leasing import leases
 from workers.logs import get_logger
 from workers.self_checks import EXIT_BROKEN
 

@@ -20,7 +20,8 @@ from app.representations.catalogue import CheckpointDocument, DatasetDocument
 from app.representations.predictions import PredictionsRequest
 from app.representations.requests import CheckpointRequest, DatasetRequest
 from app.runtime import Runtime
-from app.services import checkpoints, datasets, evaluations, imports, recovery, workers
+from app.services import checkpoints, datasets, evaluations, imports, workers
+from app.services.leasing import recovery
 from workers.context import WorkerContext, open_context
 from workers.devices import describe_devices
 from workers.drain import work_once

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from app.services.slices import LeasedPart
+from app.services.leasing.slices import LeasedPart
 from ensembles import networks as library
 from ensembles.architectures import architecture_from_dict
 from ensembles.checkpoints import Checkpoint

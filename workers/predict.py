@@ -16,7 +16,7 @@ from app.errors import DatabaseUnavailableError, StorageFullError
 from app.services import evaluations, predictions
 from app.services.artifact_keys import posteriors_key
 from app.services.costs import mean_macs
-from app.services.slices import FinishedPart, LeasedPart, LeasedSlice
+from app.services.leasing.slices import FinishedPart, LeasedPart, LeasedSlice
 from ensembles import engine
 from ensembles.architectures import architecture_from_dict, block_size
 from ensembles.decoding import decoder_version

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from app.services import checkpoints, datasets, imports
 from app.services.checkpoints import CheckpointFacts
-from app.services.leases import ItemLease
+from app.services.leasing.leases import ItemLease
 from ensembles.architectures import NetworkArchitecture, architecture_from_dict
 from ensembles.checkpoints import CheckpointMetadata
 from ensembles.configurations import Architecture

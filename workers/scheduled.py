@@ -9,9 +9,10 @@ from sqlalchemy import select
 
 from app.db.models import Checkpoint, Schedule, WorkItem
 from app.representations.schedules import ScheduleTarget
-from app.services import checkpoint_versions, datasets, planning, run_verdicts, schedule_runs, schedule_targets
-from app.services.leases import ItemLease
-from app.services.schedule_runs import Judgement
+from app.services import checkpoint_versions, datasets, planning
+from app.services.leasing.leases import ItemLease
+from app.services.scheduling import run_verdicts, schedule_runs, schedule_targets
+from app.services.scheduling.schedule_runs import Judgement
 from ensembles.checkpoints import file_sha256
 from ensembles.errors import CheckpointMissingError
 from ensembles.verification import Verification

@@ -12,8 +12,10 @@ from dataclasses import asdict, dataclass
 from app.errors import ServiceError
 from app.messaging import QUEUES, BrokerUnavailableError, Doorbell
 from app.runtime import Runtime
-from app.services import collection, firing, recovery, schedule_runs
-from app.services.clock_guard import ClockGuard
+from app.services import collection
+from app.services.leasing import recovery
+from app.services.scheduling import firing, schedule_runs
+from app.services.scheduling.clock_guard import ClockGuard
 from workers.deliveries import deliver
 from workers.logs import get_logger
 

@@ -13,9 +13,9 @@ from importlib.metadata import version
 import httpx
 
 from app.config import Settings
-from app.services.webhook_deliveries import Attempt, Outcome
-from app.services.webhook_signatures import DELIVERY, EVENT, SIGNATURE, signature
-from app.services.webhook_targets import IPAddress, is_public, problem_of
+from app.services.notifications.webhook_deliveries import Attempt, Outcome
+from app.services.notifications.webhook_signatures import DELIVERY, EVENT, SIGNATURE, signature
+from app.services.notifications.webhook_targets import IPAddress, is_public, problem_of
 
 #: For everything of one attempt together: name, connection, TLS, answer. A receiver that drips cannot hold on to it.
 TIMEOUT_SECONDS = 5.0

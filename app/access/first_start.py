@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.runtime import Runtime
-from app.services import setup_links
+from app.services.access import setup_links
 
 
 def notice(runtime: Runtime) -> str | None:

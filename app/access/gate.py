@@ -8,8 +8,8 @@ from app.access.rules import PUBLIC, SAFE_METHODS, Need, need_of
 from app.errors import ForbiddenError, UnauthenticatedError
 from app.representations.access import Scope
 from app.runtime import Runtime
-from app.services import logins, rate_limits, tokens
-from app.services.identities import ANONYMOUS, LOCAL, Identity
+from app.services.access import logins, rate_limits, tokens
+from app.services.access.identities import ANONYMOUS, LOCAL, Identity
 
 #: In a browser's signed session cookie, the secret of the login.
 LOGIN = "login"

@@ -30,8 +30,8 @@ from app.representations.answers import (
     Order,
 )
 from app.representations.tabular import Cell, csv_table
-from app.services import agreements, answered_images, calibrations, class_answers, confusion_pictures
-from app.services.answered_images import ImageFilter
+from app.services.answering import agreements, answered_images, calibrations, class_answers, confusion_pictures
+from app.services.answering.answered_images import ImageFilter
 
 resource = blueprint("answers", "How the images of an evaluation were answered, class by class and one by one.")
 

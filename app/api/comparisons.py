@@ -26,7 +26,7 @@ from app.representations.comparisons import (
     readable_rows,
 )
 from app.representations.tabular import csv_table, markdown_table
-from app.services import comparisons as service
+from app.services.comparing import comparisons as service
 
 resource = blueprint("comparisons", "Which of several is better on the images they share, and whether that is real.")
 

@@ -15,7 +15,7 @@ from app.api.searches import REFUSALS
 from app.errors import StorageFullError
 from app.representations.contenders import ContenderUnitsDocument
 from app.representations.ensembles import OverName
-from app.services import contender_tables as service
+from app.services.searching import contender_tables as service
 
 resource = blueprint("contenders", "The exact table from which the errors of any fusion follow.")
 

@@ -20,7 +20,7 @@ from app.representations.base import Page
 from app.representations.catalogue import DatasetDocument, ImageDocument
 from app.representations.requests import DatasetRequest
 from app.services import datasets as service
-from app.services import images
+from app.services.answering import images
 
 resource = blueprint("datasets", "Labelled images below a folder, fingerprinted.")
 

@@ -14,7 +14,7 @@ from app.errors import NameTakenError, NotFoundError, PreconditionFailedError
 from app.representations.base import Page
 from app.representations.ensembles import EnsembleChange, EnsembleDocument, EnsembleRequest
 from app.services import ensembles as service
-from app.services import searches
+from app.services.searching import searches
 
 resource = blueprint("ensembles", "Saved fusions: members with their views and weights, and what chose them.")
 

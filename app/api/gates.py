@@ -27,7 +27,7 @@ from app.representations.gates import (
     to_junit,
     to_markdown,
 )
-from app.services import gates as service
+from app.services.comparing import gates as service
 
 resource = blueprint("gates", "Verdicts on candidates: pass, fail or inconclusive.")
 

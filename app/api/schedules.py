@@ -24,7 +24,7 @@ from app.representations.schedules import (
     ScheduleRunDocument,
     TrendDocument,
 )
-from app.services import schedules as service
+from app.services.scheduling import schedules as service
 
 resource = blueprint("schedules", "Evaluations that are made again and again, and what changed between them.")
 

@@ -16,7 +16,7 @@ from app.errors import (
 )
 from app.representations.ensembles import SearchRequest
 from app.representations.searches import SearchDocument
-from app.services import searches as service
+from app.services.searching import searches as service
 
 resource = blueprint("searches", "Ensembles chosen among the posteriors of an evaluation.")
 

@@ -12,7 +12,7 @@ from app.db.queries import access as queries
 from app.errors import InvalidRequestError, NotFoundError
 from app.representations.access import NewTokenDocument, Scope, TokenDocument, TokenRequest
 from app.representations.base import Page
-from app.services import tokens as service
+from app.services.access import tokens as service
 
 resource = blueprint("tokens", "Credentials of programs.")
 

@@ -12,7 +12,7 @@ from app.db.queries import access as queries
 from app.errors import InvalidRequestError, LastAdminError, NameTakenError, NotFoundError
 from app.representations.access import UserDocument, UserPatch, UserRequest
 from app.representations.base import Page
-from app.services import users as service
+from app.services.access import users as service
 
 resource = blueprint("users", "People who log in. Only admins ask.")
 

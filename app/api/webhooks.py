@@ -18,7 +18,7 @@ from app.representations.webhooks import (
     WebhookDocument,
     WebhookRequest,
 )
-from app.services import webhooks as service
+from app.services.notifications import webhooks as service
 
 resource = blueprint("webhooks", "Addresses that are told of what happens, by signed requests.")
 

@@ -8,9 +8,9 @@ from urllib.parse import quote
 from app.db.queries import access as queries
 from app.representations.access import TokenRequest, UserPatch, UserRequest
 from app.runtime import Runtime
-from app.services import tokens as token_service
-from app.services import users as user_service
-from app.services.identities import LOCAL
+from app.services.access import tokens as token_service
+from app.services.access import users as user_service
+from app.services.access.identities import LOCAL
 
 Json = dict[str, Any]
 

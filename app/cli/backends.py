@@ -31,14 +31,14 @@ from app.representations.gates import BaselineRequest, GateRequest
 from app.representations.predictions import PredictionsRequest
 from app.representations.requests import CancelRequest, CheckpointRequest, DatasetRequest, EvaluationRequest
 from app.runtime import Runtime, build_runtime
-from app.services import comparisons as comparison_service
 from app.services import datasets as dataset_service
 from app.services import ensembles as ensemble_service
 from app.services import estimates as estimate_service
 from app.services import evaluations as evaluation_service
 from app.services import exports as export_service
-from app.services import gates as gate_service
-from app.services import searches as search_service
+from app.services.comparing import comparisons as comparison_service
+from app.services.comparing import gates as gate_service
+from app.services.searching import searches as search_service
 from softvote_client.errors import ApiError, UnreachableError
 from softvote_client.transport import Transport
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from app.db.queries import schedules as queries
 from app.representations.schedules import ScheduleRequest
 from app.runtime import Runtime
-from app.services import schedules as service
+from app.services.scheduling import schedules as service
 
 Json = dict[str, Any]
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 from app.dashboard.charts import MODE_NAMES
 from app.dashboard.forms import Form
 from app.representations.contenders import ContenderUnitDocument, ContenderUnitsDocument
-from app.services.weightings import MAX_WEIGHT, Weighed, WeighedUnits
+from app.services.searching.weightings import MAX_WEIGHT, Weighed, WeighedUnits
 from ensembles.statistics import wilson_interval
 
 OVERS = {"checkpoints": "checkpoints", "modes": "checkpoints by mode", "views": "single views"}

@@ -21,8 +21,9 @@ from app.errors import InUseError, InvalidRequestError, NameTakenError
 from app.representations.base import version_of
 from app.representations.catalogue import CheckpointDocument
 from app.representations.requests import CheckpointChange, CheckpointRequest
-from app.services import events, idempotency, imports, leases, registration, versions
-from app.services.leases import ItemLease
+from app.services import events, idempotency, imports, registration, versions
+from app.services.leasing import leases
+from app.services.leasing.leases import ItemLease
 from app.services.paths import allowed_path
 from ensembles.architectures import architecture_names
 from ensembles.canonical import digest

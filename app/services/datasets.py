@@ -18,9 +18,10 @@ from app.db.session import Database
 from app.errors import InvalidRequestError, NotReadyError, PathForbiddenError
 from app.representations.catalogue import VerificationDocument
 from app.representations.requests import DatasetRequest
-from app.services import idempotency, leases, registration
+from app.services import idempotency, registration
 from app.services.artifact_keys import dataset_key
-from app.services.leases import ItemLease
+from app.services.leasing import leases
+from app.services.leasing.leases import ItemLease
 from app.services.paths import allowed_path
 from ensembles.datasets import DatasetIndex, DatasetLayout, list_images, recognise_layout
 from ensembles.errors import DatasetFormatError, Problem

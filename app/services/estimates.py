@@ -17,7 +17,7 @@ from app.representations.estimates import (
 )
 from app.representations.requests import EvaluationRequest
 from app.services import planning, prediction_sets
-from app.services.outcomes import FILE_DTYPE
+from app.services.answering.outcomes import FILE_DTYPE
 from app.services.planning import Plan, PlannedMember, PlannedView
 from app.services.prediction_sets import Key
 from ensembles.protocol_titles import protocol_title

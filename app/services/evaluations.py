@@ -29,9 +29,11 @@ from app.errors import IdempotencyConflictError, LeaseLostError, NotFoundError, 
 from app.fault_points import reach
 from app.representations.requests import EvaluationRequest
 from app.representations.webhooks import WebhookEvent
-from app.services import events, leases, notices, planning, prediction_sets, verdicts
-from app.services.leases import ItemLease
-from app.services.outcomes import NewOutcomes
+from app.services import events, planning, prediction_sets, verdicts
+from app.services.answering.outcomes import NewOutcomes
+from app.services.leasing import leases
+from app.services.leasing.leases import ItemLease
+from app.services.notifications import notices
 from app.services.verdicts import Verdict
 from ensembles.canonical import digest
 

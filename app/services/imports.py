@@ -35,9 +35,10 @@ from app.db.session import Database
 from app.db.statements import insert_new
 from app.errors import NotReadyError
 from app.representations.predictions import PredictionsRequest
-from app.services import datasets, idempotency, leases, registration
+from app.services import datasets, idempotency, registration
 from app.services.artifact_keys import imported_key
-from app.services.leases import ItemLease
+from app.services.leasing import leases
+from app.services.leasing.leases import ItemLease
 from app.services.paths import allowed_path
 from ensembles.canonical import digest
 from ensembles.prediction_files import read_predictions

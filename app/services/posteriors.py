@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from app.artifacts import ArtifactStore
 from app.db.models import EvaluationMember, EvaluationSet, LeaseState, PredictionPart, PredictionSet
 from app.errors import ArtifactDamagedError
-from app.services.subjects import Subject
+from app.services.answering.subjects import Subject
 from ensembles.errors import PosteriorsFormatError, SpecError
 from ensembles.fusion import combine_views, fuse, temper
 from ensembles.predictions import PosteriorPart, read_rows

@@ -15,9 +15,10 @@ from app.db.session import Database
 from app.db.statements import changed
 from app.errors import StateConflictError
 from app.fault_points import reach
-from app.services import events, leases
-from app.services.carving import lease_slice
-from app.services.slices import FinishedPart, LeasedPart, LeasedSlice, PartFile
+from app.services import events
+from app.services.leasing import leases
+from app.services.leasing.carving import lease_slice
+from app.services.leasing.slices import FinishedPart, LeasedPart, LeasedSlice, PartFile
 
 __all__ = [
     "FinishedPart",

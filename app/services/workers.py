@@ -14,7 +14,8 @@ from app.db.models import LeaseState, PredictionPart, Worker, WorkItem
 from app.db.session import Database
 from app.db.statements import changed, lock_rows
 from app.fault_points import reach
-from app.services import events, leases, processes
+from app.services import events
+from app.services.leasing import leases, processes
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from app.db.queries import ensembles
-from app.services import contender_tables, weightings
+from app.services.searching import contender_tables, weightings
 from tests.e2e.chromium import DESKTOP, PHONE, serving, visiting
 from tests.integration.harness import Deployment, deployment
 

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from app.representations.gates import GateRequest
-from app.services import gates
+from app.services.comparing import gates
 from tests.app_builders import make_runtime
 from tests.e2e.chromium import DESKTOP, PHONE, serving, visiting
 from tests.e2e.conftest import narrow_vgg

@@ -11,7 +11,8 @@ from playwright.sync_api import Browser, expect
 from app.db.queries import evaluations
 from app.representations.predictions import PredictionsRequest
 from app.runtime import Runtime
-from app.services import imports, leases
+from app.services import imports
+from app.services.leasing import leases
 from ensembles.errors import PredictionsFileError
 from tests.app_builders import Service, make_runtime
 from tests.e2e.chromium import DESKTOP, PHONE, serving, visiting

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, expect
 
 from app.dashboard.formatting import percent
 from app.representations.ensembles import SearchRequest
-from app.services import searches
+from app.services.searching import searches
 from tests.e2e.chromium import DESKTOP, PHONE, serving, visiting
 from tests.integration.harness import Deployment, deployment
 

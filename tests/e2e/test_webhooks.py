@@ -12,8 +12,8 @@ from playwright.sync_api import Browser, expect
 from app.db.models import WebhookDelivery
 from app.representations.webhooks import WebhookEvent, WebhookRequest
 from app.runtime import Runtime
-from app.services import webhook_deliveries, webhooks
-from app.services.webhook_deliveries import Outcome
+from app.services.notifications import webhook_deliveries, webhooks
+from app.services.notifications.webhook_deliveries import Outcome
 from tests.app_builders import make_runtime
 from tests.e2e.chromium import DESKTOP, PHONE, serving, visiting
 from tests.receiver import Receiver, receiver

@@ -23,7 +23,8 @@ from app.config import Settings
 from app.errors import ServiceError
 from app.factory import create_app
 from app.runtime import Runtime, build_runtime
-from app.services import evaluations, leases
+from app.services import evaluations
+from app.services.leasing import leases
 from ensembles import images
 from workers.context import WorkerContext, open_context
 from workers.drain import drain, work_once

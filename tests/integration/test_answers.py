@@ -12,8 +12,8 @@ from sqlalchemy import select
 
 from app.db.models import EvaluationSet, PredictionPart, PredictionSet
 from app.representations.answered_images import AnsweredImagesDocument
-from app.services import answered_images, calibrations
-from app.services.answered_images import ImageFilter
+from app.services.answering import answered_images, calibrations
+from app.services.answering.answered_images import ImageFilter
 from tests.integration.harness import Deployment, deployment
 
 IMAGES = 20

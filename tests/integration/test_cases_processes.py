@@ -23,7 +23,8 @@ from sqlalchemy import func, select
 
 from app.db.models import Evaluation, PredictionPart
 from app.db.queries import workers as worker_queries
-from app.services import evaluations, recovery
+from app.services import evaluations
+from app.services.leasing import recovery
 from ensembles.datasets import scan_image_folder
 from tests.integration import forked
 from tests.integration.harness import Deployment, deployment

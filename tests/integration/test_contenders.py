@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from app.errors import InvalidRequestError, SearchTooLargeError
 from app.factory import create_app
-from app.services import contender_tables, weightings
+from app.services.searching import contender_tables, weightings
 from ensembles.contender_bytes import from_bytes
 from ensembles.fusion import average_probs, combine_views
 from ensembles.metrics import top_k_errors

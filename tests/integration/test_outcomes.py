@@ -11,7 +11,9 @@ from sqlalchemy import select
 
 from app.db.models import EvaluationOutcomes
 from app.errors import ArtifactDamagedError, LeaseLostError
-from app.services import evaluations, leases, outcomes
+from app.services import evaluations
+from app.services.answering import outcomes
+from app.services.leasing import leases
 from tests.integration.harness import Deployment, deployment
 from workers import drain
 from workers.context import open_context

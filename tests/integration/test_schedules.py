@@ -28,7 +28,9 @@ from app.db.models import (
 from app.db.queries import schedules as queries
 from app.representations.ensembles import EnsembleRequest
 from app.representations.schedules import AcknowledgeRequest, ScheduleChange, ScheduleRequest, ScheduleRunDocument
-from app.services import datasets, ensembles, recovery, schedule_runs, schedules
+from app.services import datasets, ensembles
+from app.services.leasing import recovery
+from app.services.scheduling import schedule_runs, schedules
 from ensembles import images
 from ensembles.checkpoints import CheckpointMetadata, save_checkpoint
 from ensembles.scales import TrainingScale

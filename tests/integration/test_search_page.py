@@ -18,7 +18,7 @@ from app.db.queries import ensembles as queries
 from app.factory import create_app
 from app.representations.ensembles import SearchRequest
 from app.representations.searches import SearchDocument
-from app.services import contender_tables, searches
+from app.services.searching import contender_tables, searches
 from tests.integration.harness import Deployment, deployment
 
 IMAGES = 90

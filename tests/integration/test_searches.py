@@ -18,7 +18,8 @@ from app.factory import create_app
 from app.representations.ensembles import EnsembleRequest, SavedSearchRequest, SearchRequest
 from app.representations.requests import EvaluationRequest
 from app.representations.searches import SearchDocument
-from app.services import datasets, evaluations, search_units, searches
+from app.services import datasets, evaluations
+from app.services.searching import search_units, searches
 from ensembles.fusion import average_probs, combine_views
 from ensembles.metrics import top_k_errors
 from ensembles.predictions import read_rows

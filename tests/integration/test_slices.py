@@ -10,7 +10,8 @@ import torch
 from sqlalchemy import select
 
 from app.db.models import PredictionPart
-from app.services import leases, predictions
+from app.services import predictions
+from app.services.leasing import leases
 from ensembles.configurations import Architecture
 from tests.integration.harness import Deployment, deployment
 from workers.context import WorkerContext, open_context

@@ -21,7 +21,8 @@ from app.errors import NameTakenError, ServiceError
 from app.messaging import Doorbell
 from app.representations.requests import DatasetRequest, EvaluationRequest
 from app.runtime import Runtime, build_runtime
-from app.services import datasets, evaluations, leases, predictions, recovery
+from app.services import datasets, evaluations, predictions
+from app.services.leasing import leases, recovery
 from workers.context import WorkerContext, open_context
 from workers.drain import drain
 from workers.options import WorkerOptions

@@ -1,4 +1,4 @@
-// Counts and the words for them, as the server says them: app/services/weightings.py, app/dashboard/formatting.py.
+// Counts and the words for them, as the server says them: app/services/searching/weightings.py, app/dashboard/formatting.py.
 
 const Z = 1.959963984540054;
 const MINUS = "\u2212";

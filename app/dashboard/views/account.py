@@ -11,7 +11,7 @@ from app.access.rules import needs
 from app.dashboard.access_forms import NewPasswordForm
 from app.dashboard.blueprint import blueprint, runtime
 from app.errors import InvalidRequestError, RateLimitedError, WrongLoginError
-from app.services import users as service
+from app.services.access import users as service
 
 
 @blueprint.get("/account", endpoint="account")

@@ -17,8 +17,8 @@ from app.errors import ArtifactDamagedError, InvalidRequestError, OutcomesMissin
 from app.representations.answered_images import CellMetric, CompareCell, Shown
 from app.representations.answers import ClassSort, Order
 from app.representations.evaluations import EvaluationDocument
-from app.services import answered_images, calibrations, class_answers, thumbnails
-from app.services.answered_images import ImageFilter
+from app.services.answering import answered_images, calibrations, class_answers, thumbnails
+from app.services.answering.answered_images import ImageFilter
 from ensembles.errors import DatasetChangedError, Problem, UnreadableImageError
 
 CLASSES_SHOWN = 100

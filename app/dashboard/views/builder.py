@@ -16,8 +16,8 @@ from app.db.models import EvaluationStatus
 from app.db.queries import evaluations as queries
 from app.errors import InvalidRequestError, NameTakenError
 from app.representations.ensembles import OverName
-from app.services import contender_tables, weightings
-from app.services.search_units import Searchable
+from app.services.searching import contender_tables, weightings
+from app.services.searching.search_units import Searchable
 from ensembles.exact_sums import Rule
 
 #: Finished evaluations that are offered where none is named.

@@ -9,7 +9,7 @@ from app.dashboard import comparing
 from app.dashboard.blueprint import blueprint, runtime
 from app.dashboard.paging import wanted
 from app.representations.comparisons import COMPARED_METRICS
-from app.services import comparisons as service
+from app.services.comparing import comparisons as service
 
 #: What the page's address holds; a form sends more.
 _PARAMETERS = ("base", "candidate", "metric")

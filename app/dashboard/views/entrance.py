@@ -13,7 +13,7 @@ from app.dashboard.blueprint import blueprint, runtime
 from app.dashboard.entrance import next_address
 from app.dashboard.forms import attempt
 from app.errors import RateLimitedError, WrongLoginError
-from app.services import logins, setup_links
+from app.services.access import logins, setup_links
 
 
 @blueprint.get("/login", endpoint="login")

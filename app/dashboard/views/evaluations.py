@@ -17,9 +17,9 @@ from app.representations.answers import AgreementDocument
 from app.representations.base import Page
 from app.representations.evaluations import EvaluationDocument
 from app.representations.parts import PartDocument
-from app.services import agreements
 from app.services import evaluations as service
-from app.services.subjects import told_apart
+from app.services.answering import agreements
+from app.services.answering.subjects import told_apart
 
 _PARTS_SHOWN = 20
 _GATES_SHOWN = 5

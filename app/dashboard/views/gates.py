@@ -14,7 +14,7 @@ from app.db.models import EvaluationStatus
 from app.db.queries import evaluations
 from app.db.queries import gates as queries
 from app.representations.gates import GateRequest
-from app.services import gates as service
+from app.services.comparing import gates as service
 
 VERDICTS = ("pass", "fail", "inconclusive")
 

@@ -19,7 +19,7 @@ from app.db.queries import schedules as queries
 from app.errors import NotFoundError, PreconditionFailedError, StateConflictError
 from app.fire_times import known_zones
 from app.representations.schedules import ALARMS, AcknowledgeRequest, ScheduleChange, ScheduleDocument
-from app.services import schedules as service
+from app.services.scheduling import schedules as service
 from ensembles.protocols import PRESETS
 
 #: Moved images that a page shows.

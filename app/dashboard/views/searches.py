@@ -16,8 +16,8 @@ from app.db.queries import evaluations
 from app.errors import InvalidRequestError, NameTakenError, SearchTooLargeError
 from app.representations.ensembles import SearchRequest
 from app.representations.searches import SearchDocument
-from app.services import search_units
-from app.services import searches as service
+from app.services.searching import search_units
+from app.services.searching import searches as service
 
 
 @blueprint.get("/ensembles/search", endpoint="search_ensemble")

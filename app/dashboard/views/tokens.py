@@ -14,7 +14,7 @@ from app.dashboard.blueprint import blueprint, runtime
 from app.db.queries import access as queries
 from app.errors import InvalidRequestError, NotFoundError
 from app.representations.access import Scope
-from app.services import tokens as service
+from app.services.access import tokens as service
 
 #: Choices of the form; over REST and on the command line any number of days up to a year.
 VALID_DAYS = (7, 30, 90, 366)

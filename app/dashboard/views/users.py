@@ -14,7 +14,7 @@ from app.dashboard.forms import attempt
 from app.db.queries import access as queries
 from app.errors import LastAdminError
 from app.representations.access import Role
-from app.services import users as service
+from app.services.access import users as service
 
 
 @blueprint.get("/users", endpoint="users")

@@ -12,7 +12,7 @@ from app.dashboard.paging import PAGE_SIZE, wanted
 from app.dashboard.webhook_form import WORDS, WebhookForm
 from app.db.queries import webhooks as queries
 from app.errors import InvalidRequestError
-from app.services import webhooks as service
+from app.services.notifications import webhooks as service
 
 
 @blueprint.get("/webhooks", endpoint="webhooks")

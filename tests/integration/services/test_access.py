@@ -22,8 +22,8 @@ from app.errors import (
     WrongLoginError,
 )
 from app.representations.access import Scope, TokenRequest, UserPatch, UserRequest
-from app.services import logins, rate_limits, setup_links, tokens, users
-from app.services.identities import LOCAL
+from app.services.access import logins, rate_limits, setup_links, tokens, users
+from app.services.access.identities import LOCAL
 from tests.people import PASSWORD
 
 

@@ -15,9 +15,10 @@ from app.errors import InvalidRequestError, NotFoundError, OutcomesMissingError,
 from app.representations.answered_images import AnsweredImagesDocument
 from app.representations.answers import ClassesDocument
 from app.runtime import Runtime
-from app.services import agreements, answered_images, calibrations, class_answers, confusion_pictures, datasets
-from app.services.answered_images import ImageFilter
-from app.services.subjects import Answers
+from app.services import datasets
+from app.services.answering import agreements, answered_images, calibrations, class_answers, confusion_pictures
+from app.services.answering.answered_images import ImageFilter
+from app.services.answering.subjects import Answers
 from ensembles.agreement import disagreement, ensemble_effect, error_correlation
 from ensembles.calibration import expected_calibration_error, reliability_curve
 from ensembles.class_deltas import class_deltas

@@ -16,7 +16,7 @@ from app.db.conditions import is_claimable
 from app.db.models import Evaluation, LeaseState, PredictionPart, PredictionSet, WorkItem
 from app.db.session import Database
 from app.services import evaluations, predictions
-from app.services.slices import LeasedSlice
+from app.services.leasing.slices import LeasedSlice
 from tests.catalogue import Catalogue
 from tests.databases import empty
 

@@ -17,7 +17,8 @@ from app.db import base, clock
 from app.db.models import Evaluation, Event, PredictionPart, PredictionSet
 from app.db.queries import evaluations as queries
 from app.errors import IdempotencyConflictError
-from app.services import evaluations, leases, predictions, recovery
+from app.services import evaluations, predictions
+from app.services.leasing import leases, recovery
 from tests.catalogue import Catalogue
 from tests.integration.services.test_fencing import let_leases_lapse
 
@@ -143,7 +144,7 @@ def test_f30_a_holder_that_died_under_a_clock_ahead_is_found_out_when_it_is_back
     dead = catalogue.worker("dead")
     held = catalogue.lease(dead)
     ahead[0] = dt.timedelta(0)
-    monkeypatch.setattr("app.services.processes.start_ticks", lambda _pid: None)
+    monkeypatch.setattr("app.services.leasing.processes.start_ticks", lambda _pid: None)
     assert recovery.sweep(catalogue.db).expired == tuple(part.id for part in held.parts)
 
 

@@ -7,9 +7,10 @@ import time
 from pathlib import Path
 
 from app.db.models import LeaseState, PredictionPart
-from app.services import collection, evaluations, leases, predictions
+from app.services import collection, evaluations, predictions
 from app.services.artifact_keys import contenders_key, outcomes_key, posteriors_key
-from app.services.slices import FinishedPart, LeasedSlice
+from app.services.leasing import leases
+from app.services.leasing.slices import FinishedPart, LeasedSlice
 from tests.catalogue import Catalogue
 
 HOUR = 3600.0

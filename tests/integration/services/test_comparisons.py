@@ -21,8 +21,8 @@ from app.errors import (
 )
 from app.representations.comparisons import ComparisonDocument
 from app.runtime import Runtime
-from app.services import comparisons
-from app.services.subjects import find_all, read_answers
+from app.services.answering.subjects import find_all, read_answers
+from app.services.comparing import comparisons
 from ensembles.calibration import expected_calibration_error, reliability_curve
 from ensembles.configurations import Architecture
 from ensembles.datasets import DatasetIndex, ImageRecord

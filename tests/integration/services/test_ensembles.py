@@ -14,7 +14,8 @@ from app.errors import InUseError, InvalidRequestError, NameTakenError, NotFound
 from app.representations.base import version_of
 from app.representations.ensembles import EnsembleChange, EnsembleDocument, EnsembleRequest
 from app.representations.requests import EvaluationRequest
-from app.services import checkpoints, ensembles, evaluations, planning, subjects
+from app.services import checkpoints, ensembles, evaluations, planning
+from app.services.answering import subjects
 from ensembles.canonical import digest
 from tests.catalogue import Catalogue
 

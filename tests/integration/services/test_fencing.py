@@ -12,8 +12,9 @@ from app.db.models import LeaseState, PredictionPart, WorkItem
 from app.db.queries import evaluations as queries
 from app.db.queries import events
 from app.errors import LeaseLostError
-from app.services import checkpoints, evaluations, leases, predictions, recovery
-from app.services.slices import LeasedSlice
+from app.services import checkpoints, evaluations, predictions
+from app.services.leasing import leases, recovery
+from app.services.leasing.slices import LeasedSlice
 from tests.catalogue import Catalogue
 
 DENSE = {"scales": [32, 48]}

@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session
 from app.db.models import Event, RunState, Schedule, ScheduleRun, WorkItem
 from app.db.session import Database
 from app.representations.schedules import ScheduleChange, ScheduleRequest, ScheduleTarget
-from app.services import firing, schedules
-from app.services.clock_guard import ClockGuard
+from app.services.scheduling import firing, schedules
+from app.services.scheduling.clock_guard import ClockGuard
 from tests.catalogue import Catalogue
 
 NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)

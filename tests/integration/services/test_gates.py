@@ -18,7 +18,8 @@ from app.errors import InvalidRequestError, NotFoundError, StateConflictError
 from app.representations.gates import GateDocument, GateRequest
 from app.representations.webhooks import WebhookEvent, WebhookRequest
 from app.runtime import Runtime
-from app.services import gates, webhooks
+from app.services.comparing import gates
+from app.services.notifications import webhooks
 from ensembles.configurations import Architecture
 from ensembles.datasets import DatasetIndex, ImageRecord
 from ensembles.gates import GateRule, judge_counts

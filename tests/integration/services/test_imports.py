@@ -17,7 +17,8 @@ from app.representations.catalogue import CheckpointDocument
 from app.representations.ensembles import EnsembleMemberRequest, EnsembleRequest
 from app.representations.predictions import PredictionsRequest
 from app.representations.requests import EvaluationRequest
-from app.services import checkpoints, ensembles, evaluations, imports, leases
+from app.services import checkpoints, ensembles, evaluations, imports
+from app.services.leasing import leases
 from ensembles.errors import PredictionsFileError
 from tests.catalogue import Catalogue
 

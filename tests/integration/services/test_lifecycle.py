@@ -9,7 +9,8 @@ from app.db.models import Event, PredictionPart
 from app.db.queries import evaluations as queries
 from app.db.queries import events
 from app.errors import LeaseLostError, NotFoundError, StateConflictError
-from app.services import evaluations, leases, predictions
+from app.services import evaluations, predictions
+from app.services.leasing import leases
 from tests.catalogue import Catalogue
 
 DENSE = {"scales": [32], "modes": ["dense"]}

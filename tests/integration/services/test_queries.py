@@ -13,7 +13,8 @@ from app.db.queries import checkpoints, datasets, evaluations, events, overview,
 from app.errors import InvalidRequestError, NotFoundError
 from app.representations.parts import PartDocument
 from app.services import evaluations as service
-from app.services import leases, predictions, workers
+from app.services import predictions, workers
+from app.services.leasing import leases
 from ensembles.configurations import Architecture
 from tests.catalogue import Catalogue
 

@@ -9,7 +9,8 @@ import pytest
 
 from app.db.models import Worker
 from app.db.queries import workers as worker_queries
-from app.services import evaluations, leases, predictions, processes, recovery, workers
+from app.services import evaluations, predictions, workers
+from app.services.leasing import leases, processes, recovery
 from app.services.workers import WorkerIdentity
 from tests.catalogue import Catalogue
 from tests.integration.services.test_fencing import let_leases_lapse

@@ -27,8 +27,9 @@ from app.errors import (
 from app.representations.base import version_of
 from app.representations.catalogue import CheckpointDocument
 from app.representations.requests import CheckpointChange, CheckpointRequest, DatasetRequest
-from app.services import checkpoints, datasets, leases
-from app.services.leases import ItemLease
+from app.services import checkpoints, datasets
+from app.services.leasing import leases
+from app.services.leasing.leases import ItemLease
 from ensembles.configurations import Architecture
 from ensembles.datasets import DatasetIndex, ImageRecord
 from tests.catalogue import Catalogue

@@ -15,7 +15,8 @@ from app.errors import IdempotencyConflictError, NameTakenError, PathForbiddenEr
 from app.representations.gates import GateRequest
 from app.representations.requests import CheckpointRequest, DatasetRequest
 from app.runtime import Runtime
-from app.services import checkpoints, datasets, gates
+from app.services import checkpoints, datasets
+from app.services.comparing import gates
 from ensembles.configurations import Architecture
 from tests.catalogue import Catalogue
 from tests.history import History

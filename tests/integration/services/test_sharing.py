@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from app.db.queries import evaluations as queries
-from app.services import evaluations, leases, predictions
+from app.services import evaluations, predictions
+from app.services.leasing import leases
 from tests.catalogue import Catalogue
 
 DENSE = {"scales": [32, 48], "modes": ["dense"]}

@@ -15,8 +15,8 @@ from app.db.models import WebhookDelivery
 from app.db.queries import webhooks as queries
 from app.representations.webhooks import DeliveryDocument, WebhookEvent, WebhookRequest
 from app.runtime import Runtime
-from app.services import webhook_deliveries, webhooks
-from app.services.webhook_deliveries import Outcome
+from app.services.notifications import webhook_deliveries, webhooks
+from app.services.notifications.webhook_deliveries import Outcome
 from tests.catalogue import Catalogue
 from tests.receiver import Receiver, receiver, status
 from workers.deliveries import deliver, deliver_due

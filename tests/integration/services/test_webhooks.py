@@ -14,7 +14,9 @@ from app.db.session import Database
 from app.errors import InvalidRequestError, NotFoundError
 from app.representations.base import ErrorInfo
 from app.representations.webhooks import WebhookEvent, WebhookRequest
-from app.services import evaluations, leases, webhooks
+from app.services import evaluations
+from app.services.leasing import leases
+from app.services.notifications import webhooks
 from tests.catalogue import Catalogue
 
 URL = "https://ci.example.org/softvote"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from app.api.errors import HTTP_CODES, STATUSES
 from app.api.validation import CODES
-from app.services.recovery import WORKER_LOST
+from app.services.leasing.recovery import WORKER_LOST
 from tests.error_classes import error_classes
 
 ROOT = Path(__file__).parents[3]

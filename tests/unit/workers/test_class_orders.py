@@ -20,8 +20,9 @@ from app.factory import create_app
 from app.representations.evaluations import EvaluationDocument, ScoreDocument
 from app.representations.requests import CheckpointRequest, DatasetRequest, EvaluationRequest
 from app.runtime import Runtime, build_runtime
-from app.services import checkpoints, evaluations, leases, workers
+from app.services import checkpoints, evaluations, workers
 from app.services.checkpoints import CheckpointFacts
+from app.services.leasing import leases
 from app.services.workers import WorkerIdentity
 from ensembles.checkpoints import file_sha256, save_checkpoint
 from ensembles.imagenet import imagenet_classes, imagenet_wnids

@@ -10,7 +10,7 @@ import pytest
 
 from app.representations.webhooks import WebhookEvent, WebhookRequest
 from app.runtime import Runtime
-from app.services import webhooks
+from app.services.notifications import webhooks
 from tests.receiver import receiver
 from workers import deliveries
 from workers.scheduler import run_scheduler

@@ -14,8 +14,9 @@ from app import fault_points
 from app.db.base import utc_now
 from app.db.models import Worker, WorkItem
 from app.runtime import Runtime
-from app.services import leases, workers
-from app.services.leases import ItemLease
+from app.services import workers
+from app.services.leasing import leases
+from app.services.leasing.leases import ItemLease
 from app.services.workers import WorkerIdentity
 from workers.heartbeat import Heartbeat, HeldLease, StoppedError
 

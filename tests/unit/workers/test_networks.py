@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from app.services.slices import LeasedPart
+from app.services.leasing.slices import LeasedPart
 from ensembles.checkpoints import file_sha256, save_checkpoint
 from ensembles.errors import CheckpointChangedError
 from ensembles.specs import Preprocessing, ViewSpec

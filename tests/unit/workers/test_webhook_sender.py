@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from app.config import Settings
-from app.services.webhook_deliveries import Attempt, Outcome
+from app.services.notifications.webhook_deliveries import Attempt, Outcome
 from tests.receiver import Receiver, receiver, status
 from workers import webhook_sender
 

@@ -18,7 +18,7 @@ from app.access import first_start
 from app.access.gate import LOGIN
 from app.db.models import User
 from app.factory import create_app
-from app.services import rate_limits, setup_links
+from app.services.access import rate_limits, setup_links
 from tests.app_builders import Service, make_runtime
 from tests.people import PASSWORD, People, form_token, make_guarded_runtime
 

@@ -16,8 +16,8 @@ from werkzeug.test import TestResponse
 from app.access.gate import LOGIN
 from app.dashboard.entrance import next_address
 from app.representations.access import TokenRequest
-from app.services import tokens
-from app.services.identities import LOCAL
+from app.services.access import tokens
+from app.services.access.identities import LOCAL
 from tests.app_builders import Service
 from tests.people import HOST, PASSWORD, People, form_token
 

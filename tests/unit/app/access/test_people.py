@@ -22,9 +22,9 @@ from app.errors import (
     WrongLoginError,
 )
 from app.representations.access import Scope, TokenRequest, UserPatch, UserRequest
-from app.services import logins, rate_limits, setup_links, tokens, users
-from app.services.identities import LOCAL, Identity
-from app.services.secret_texts import hashed
+from app.services.access import logins, rate_limits, setup_links, tokens, users
+from app.services.access.identities import LOCAL, Identity
+from app.services.access.secret_texts import hashed
 from tests.people import PASSWORD, People
 
 

@@ -9,7 +9,8 @@ from sqlalchemy import func, select
 from app.db.base import Base
 from app.db.models import Checkpoint
 from app.db.queries import workers as queries
-from app.services import evaluations, leases, predictions, workers
+from app.services import evaluations, predictions, workers
+from app.services.leasing import leases
 from app.services.workers import WorkerIdentity
 from ensembles.architectures import block_size, view_macs
 from ensembles.configurations import Architecture

@@ -15,7 +15,7 @@ from app.cli.main import main
 from app.errors import UnauthenticatedError
 from app.factory import create_app
 from app.runtime import Runtime
-from app.services import tokens
+from app.services.access import tokens
 from tests.people import PASSWORD, People, make_guarded_runtime
 
 

@@ -24,7 +24,8 @@ from app.db.queries import evaluations as evaluation_queries
 from app.factory import create_app
 from app.representations.gates import GateDocument
 from app.runtime import Runtime
-from app.services import evaluations, gates
+from app.services import evaluations
+from app.services.comparing import gates
 from ensembles.configurations import Architecture
 from tests.app_builders import make_runtime
 from tests.history import History

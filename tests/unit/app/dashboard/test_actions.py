@@ -2,7 +2,8 @@ import re
 from urllib.parse import parse_qs, urlsplit
 
 from app.db.queries import checkpoints, evaluations
-from app.services import leases, workers
+from app.services import workers
+from app.services.leasing import leases
 from app.services.workers import WorkerIdentity
 from tests.history import History
 from tests.unit.app.dashboard.conftest import Browser, vgg

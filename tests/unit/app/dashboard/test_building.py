@@ -3,7 +3,7 @@
 import pytest
 
 from app.dashboard.building import read_on, read_weights
-from app.services.weightings import MAX_WEIGHT
+from app.services.searching.weightings import MAX_WEIGHT
 
 
 @pytest.mark.parametrize(

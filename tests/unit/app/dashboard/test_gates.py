@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from app.cli.main import main
 from app.db.queries import gates as queries
 from app.representations.gates import BaselineDocument, GateDocument, GateRequest
-from app.services import gates
+from app.services.comparing import gates
 from tests.history import History
 from tests.unit.app.dashboard.conftest import Browser, vgg
 

@@ -12,7 +12,7 @@ from sqlalchemy import update
 from app.db.models import RunState, Schedule, ScheduleRun
 from app.db.queries import schedules as queries
 from app.runtime import Runtime
-from app.services import schedules
+from app.services.scheduling import schedules
 from tests.history import History
 from tests.schedule_builders import add_run, add_schedule
 from tests.unit.app.dashboard.conftest import Browser

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from app.runtime import Runtime
-from app.services import webhooks
+from app.services.notifications import webhooks
 from tests.unit.app.dashboard.conftest import Browser
 
 URL = "https://ci.example.org/softvote?a=<b>"

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 
-from app.services import processes
+from app.services.leasing import processes
 
 
 def test_this_process_has_a_moment_it_began() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.services.slicing import Candidate, next_slice, split_point
+from app.services.leasing.slicing import Candidate, next_slice, split_point
 
 
 @st.composite

@@ -4,7 +4,7 @@ import ipaddress
 
 import pytest
 
-from app.services.webhook_targets import is_public, problem_of
+from app.services.notifications.webhook_targets import is_public, problem_of
 
 INSIDE = {
     "this machine": ["127.0.0.1", "127.255.0.1", "0.0.0.0", "::1", "::"],  # noqa: S104 - nobody binds it

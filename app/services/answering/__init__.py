@@ -1,0 +1,1 @@
+"""How the images of an evaluation were answered."""

@@ -1,0 +1,1 @@
+"""Which of several is better: paired comparisons and gates."""

@@ -1,0 +1,1 @@
+"""Who works on what: leases, slices of images, and what vanished holders leave behind."""

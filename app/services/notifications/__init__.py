@@ -1,0 +1,1 @@
+"""Telling others what happened: webhooks, what each is told, and the deliveries."""

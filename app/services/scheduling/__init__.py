@@ -1,0 +1,1 @@
+"""Evaluating again on a schedule, and saying what changed since."""

@@ -1,0 +1,1 @@
+"""Asking kept posteriors which ensemble is best, and what any weighting gives."""
