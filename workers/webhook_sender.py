@@ -8,6 +8,7 @@ import socket
 import ssl
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 
 import httpx
@@ -35,7 +36,9 @@ def send_all(attempts: Sequence[Attempt], settings: Settings) -> list[Outcome]:
         context = httpx.create_ssl_context()
         return await asyncio.gather(*(send(attempt, settings, context) for attempt in attempts))
 
-    return asyncio.run(together())
+    # In a thread of its own: the caller's may run a loop already, and asyncio allows one a thread.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, together()).result()
 
 
 async def send(attempt: Attempt, settings: Settings, context: ssl.SSLContext) -> Outcome:

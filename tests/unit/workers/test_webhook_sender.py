@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import ssl
@@ -154,6 +155,13 @@ def test_one_that_hangs_does_not_hold_up_the_others(here: Receiver, monkeypatch:
         outcomes = webhook_sender.send_all([attempt(url) for url in urls], Settings.from_environment(ALLOWED))
     assert [outcome.delivered for outcome in outcomes] == [False, True]
     assert time.monotonic() - began < 3
+
+
+def test_it_sends_where_the_callers_thread_runs_a_loop_already(here: Receiver) -> None:
+    async def caller() -> Outcome:
+        return send(here.url)
+
+    assert asyncio.run(caller()) == Outcome(status=200)
 
 
 @pytest.mark.parametrize(
