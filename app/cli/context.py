@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from app.cli.backends import Backend, HttpBackend, LocalBackend
+from app.cli.backends import Backend, LocalBackend
+from app.cli.http_backend import HttpBackend
 from app.config import Settings
 
 

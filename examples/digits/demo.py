@@ -21,7 +21,8 @@ from typing import Any
 
 import httpx
 
-from app.cli.backends import HttpBackend, Json
+from app.cli.backends import Json
+from app.cli.http_backend import HttpBackend
 from app.representations.requests import CheckpointRequest, DatasetRequest, EvaluationRequest
 
 HERE = Path(__file__).parent

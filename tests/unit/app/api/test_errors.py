@@ -14,7 +14,7 @@ from app.errors import DatabaseUnavailableError
 from tests.error_classes import error_classes
 
 #: Errors of the command line, which is a client of the API.
-CLIENT = "app.cli.backends"
+CLIENT = "app.cli.http_backend"
 
 
 def answered() -> dict[str, str]:

@@ -16,7 +16,8 @@ from click.testing import CliRunner, Result
 from sqlalchemy import select
 from werkzeug.serving import make_server
 
-from app.cli.backends import HttpBackend, LocalBackend
+from app.cli.backends import LocalBackend
+from app.cli.http_backend import HttpBackend
 from app.cli.main import main
 from app.config import Settings
 from app.db.models import EvaluationOutcomes, PredictionPart
