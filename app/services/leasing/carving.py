@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BindParameter, bindparam, func, insert, select, update
+from sqlalchemy import BindParameter, bindparam, case, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from app.db.base import UtcDateTime, new_id
@@ -22,7 +22,7 @@ from app.db.models import (
     PredictionSet,
 )
 from app.db.session import Database
-from app.db.statements import changed, lock_rows, table_of
+from app.db.statements import changed, table_of
 from app.fault_points import reach
 from app.services import events
 from app.services.leasing import leases
@@ -33,7 +33,7 @@ from app.services.leasing.slicing import Candidate, next_slice, split_point
 #: How often a lease looks again when others took what it had chosen.
 _ATTEMPTS = 5
 #: Of the evaluations that wait for the same images, so many are noted as begun by one lease.
-_BEGUN_AT_ONCE = 50
+_BEGUN_AT_ONCE = 10
 #: A part that came back is cut when it would take so many times the wished duration.
 _CUT_ABOVE = 2.0
 
@@ -64,27 +64,33 @@ _DUE_PARTS = (
     .where(PredictionPart.set_id.in_(_IDS), is_due(_AT))
     .order_by(PredictionPart.start, PredictionPart.stop, PredictionPart.id)
 )
-# OFFSET 0 keeps PostgreSQL from walking all evaluations in the hope of fifty that are queued.
+# OFFSET 0 keeps PostgreSQL from walking all evaluations in the hope of a few that are queued.
 _USERS = (
     select(EvaluationSet.evaluation_id)
     .where(EvaluationSet.set_id.in_(_IDS), EvaluationSet.stop > bindparam("start"))
     .offset(0)
 )
+# What somebody else has locked is left to a later slice: whoever waits here holds rows that others may wait for.
 _QUEUED_FOR = (
     select(Evaluation.id)
     .where(is_any(Evaluation.status, EvaluationStatus.QUEUED), Evaluation.id.in_(_USERS))
     .limit(_BEGUN_AT_ONCE)
+    .with_for_update(key_share=True, skip_locked=True)
 )
 _NEW_PARTS = insert(table_of(PredictionPart))
 _BEGUN = (
     update(table_of(Evaluation))
-    .where(Evaluation.id.in_(_IDS), Evaluation.status == EvaluationStatus.QUEUED)
+    .where(Evaluation.id.in_(_QUEUED_FOR))
     .values(status=EvaluationStatus.PREDICTING, started_at=_AT)
 )
 _TURN_TAKEN = (
     update(table_of(Evaluation))
-    .where(Evaluation.id == bindparam("evaluation_id"), Evaluation.status == EvaluationStatus.PREDICTING)
-    .values(last_turn_at=_AT)
+    .where(Evaluation.id == bindparam("evaluation_id"), is_any(Evaluation.status, *UNPREDICTED))
+    .values(
+        status=EvaluationStatus.PREDICTING,
+        started_at=case((Evaluation.status == EvaluationStatus.QUEUED, _AT), else_=Evaluation.started_at),
+        last_turn_at=_AT,
+    )
 )
 
 
@@ -244,9 +250,6 @@ def _note_turn(session: Session, evaluation_id: str, parts: Sequence[TakenPart],
 
     Where they are many, the next slices note the rest, so that no lease holds its locks for long.
     """
-    waiting = session.scalars(_QUEUED_FOR, {"ids": [part.set_id for part in parts], "start": parts[0].start})
-    ids = {evaluation_id, *waiting}
-    lock_rows(session, Evaluation, ids)
-    changed(session, _BEGUN, {"ids": list(ids), "at": at})
     if not changed(session, _TURN_TAKEN, {"evaluation_id": evaluation_id, "at": at}):
         raise _OvertakenError
+    changed(session, _BEGUN, {"ids": [part.set_id for part in parts], "start": parts[0].start, "at": at})
