@@ -4,7 +4,8 @@
 
 Makes a PostgreSQL database of its own (on the server of SOFTVOTE_TEST_POSTGRESQL), fills it as `benchmarks.queue` does,
 serves it by gunicorn as the Dockerfile does, and lets half of the clients follow one evaluation each and half read a
-filtered page of 50. First without ETags; then with those that the answers came with. The database is dropped.
+filtered page of 50, while a worker that predicts sends its heartbeats. First without ETags; then with those that the
+answers came with. The database is dropped.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def main() -> None:
     random.seed(1)
     with tempfile.TemporaryDirectory() as scratch, postgresql_url() as url:
         folder = Path(scratch)
-        ids = fill(folder, url, arguments.evaluations)
+        filled = fill(folder, url, arguments.evaluations)
         environment = {"SOFTVOTE_HOME": str(folder / "home"), "SOFTVOTE_DATABASE_URL": url}
         options = gunicorn.arguments_of_the_image()
         for name, number in (("--workers", arguments.processes), ("--threads", arguments.threads)):
@@ -75,11 +76,24 @@ def main() -> None:
         with gunicorn.serving(environment, folder / "web.log", options) as address:
             print("| request | answers | 304 | p50, ms | p95, ms | p99, ms |\n|---|---:|---:|---:|---:|---:|")
             for etags in (False, True):
-                asyncio.run(poll(address, ids, arguments.clients, arguments.seconds, etags=etags))
+                asyncio.run(poll(address, url, filled, arguments.clients, arguments.seconds, etags=etags))
 
 
-def fill(folder: Path, url: str, count: int) -> list[str]:
-    """The rows of a long history: most evaluations wait, some have ended, one is being predicted; ids of the newest."""
+@dataclass(frozen=True)
+class Filled:
+    """Ids of the evaluations, newest first, and a worker with the parts that it holds."""
+
+    ids: Sequence[str]
+    worker: str
+    parts: Sequence[tuple[str, str, int]]
+
+    def beat(self, db: Database) -> None:
+        """A heartbeat of the worker."""
+        leases.renew(db, self.worker, self.parts, "the next slice", 31.2, RATE)
+
+
+def fill(folder: Path, url: str, count: int) -> Filled:
+    """The rows of a long history: most evaluations wait, some have ended, one is being predicted."""
     migrations.upgrade(url)
     db = Database(url)
     never_wait_for_the_disk(db)
@@ -99,22 +113,23 @@ def fill(folder: Path, url: str, count: int) -> list[str]:
             predictions.complete(db, worker, catalogue.finished(slice_))
     held = predictions.lease_slice(db, worker, RATE)
     parts = [("part", part.id, part.token) for part in held.parts] if held else []
-    leases.renew(db, worker, parts, "the next slice", 31.2, RATE, lease_seconds=3600)
     with db.write() as session:  # as autovacuum does within a minute
         session.execute(text("ANALYZE"))
     db.dispose()
     print(f"filled in {time.perf_counter() - began:.0f} s")
-    return ids
+    return Filled(ids, worker, parts)
 
 
-async def poll(address: str, ids: Sequence[str], clients: int, seconds: float, *, etags: bool) -> None:
+async def poll(address: str, url: str, filled: Filled, clients: int, seconds: float, *, etags: bool) -> None:
     """Let the clients poll side by side, and print a row for each kind of request."""
     ones, pages = Measured(), Measured()
+    db = Database(url)
+    heart = asyncio.create_task(keep_alive(db, filled))
     limits = httpx.Limits(max_connections=clients, max_keepalive_connections=clients, keepalive_expiry=30)
     async with httpx.AsyncClient(base_url=f"{address}/api/v1", limits=limits, timeout=60) as client:
         start = time.perf_counter() + WARM_UP_SECONDS
         followers = (
-            repeat(look(client, f"/evaluations/{random.choice(ids)}", ones, start, etags), start + seconds)
+            repeat(look(client, f"/evaluations/{random.choice(filled.ids)}", ones, start, etags), start + seconds)
             for _ in range(clients // 2)
         )
         readers = (
@@ -122,9 +137,18 @@ async def poll(address: str, ids: Sequence[str], clients: int, seconds: float, *
             for path in itertools.islice(filters(), clients - clients // 2)
         )
         await asyncio.gather(*followers, *readers)
+    heart.cancel()
+    db.dispose()
     with_etags = " with its ETag" if etags else ""
     print(ones.row(f"one evaluation{with_etags}"))
     print(pages.row(f"filtered page of 50{with_etags}"), flush=True)
+
+
+async def keep_alive(db: Database, filled: Filled) -> None:
+    """The worker's heartbeats, for as long as they are wanted."""
+    while True:
+        await asyncio.to_thread(filled.beat, db)
+        await asyncio.sleep(leases.LEASE_SECONDS / leases.BEATS_PER_LEASE)
 
 
 def filters() -> Iterator[str]:

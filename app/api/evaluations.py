@@ -97,7 +97,7 @@ def get_evaluation(path: IdPath, header: ConditionHeader) -> Response:  # noqa: 
     """Show one evaluation and how far it is."""
     with runtime().db.read() as session:
         version, document = queries.version(session, path.id)
-        return conditional(version, lambda: answer(document or queries.get(session, path.id)))
+        return conditional(version, lambda: answer(document()))
 
 
 @resource.get("/evaluations/<id>/scores", responses=declares({200: SCORES}, NotFoundError))

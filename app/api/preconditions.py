@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.blueprints import answer
 from app.api.errors import PreconditionRequiredError
+from app.api.schemas import Parameters
 from app.errors import PreconditionFailedError
 from app.representations.base import version_of
 
@@ -31,7 +32,7 @@ NOT_MODIFIED = {"description": "The version named by If-None-Match is the presen
 EDITED = (PreconditionRequiredError, PreconditionFailedError)
 
 
-class ConditionHeader(BaseModel):
+class ConditionHeader(Parameters):
     """Headers of a conditional GET."""
 
     model_config = ConfigDict(extra="ignore")
@@ -39,7 +40,7 @@ class ConditionHeader(BaseModel):
     if_none_match: str | None = Field(default=None, alias="If-None-Match", description="an ETag that was seen")
 
 
-class MatchHeader(BaseModel):
+class MatchHeader(Parameters):
     """Headers of an edit."""
 
     model_config = ConfigDict(extra="ignore")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from functools import cache
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,13 +11,27 @@ from pydantic import BaseModel, ConfigDict, Field
 Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 
-class Query(BaseModel):
+class Parameters(BaseModel):
+    """What a request says beside its body."""
+
+    @classmethod
+    def model_json_schema(cls, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Pydantic's, worked out once for the framework, which asks for it at every request."""
+        return super().model_json_schema(*args, **kwargs) if args or kwargs else _schema_of(cls)
+
+
+@cache
+def _schema_of(parameters: type[Parameters]) -> dict[str, Any]:
+    return super(Parameters, parameters).model_json_schema()
+
+
+class Query(Parameters):
     """Query parameters or path segments, which are text that is read as numbers where numbers are wanted."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class SubmitHeader(BaseModel):
+class SubmitHeader(Parameters):
     """Headers of a request that starts or makes something."""
 
     model_config = ConfigDict(extra="ignore")

@@ -82,7 +82,7 @@ def live_evaluation(evaluation_id: str) -> ResponseReturnValue:
         version, document = queries.version(session, evaluation_id)
         if request.if_none_match.contains_weak(version):
             return conditional(version, "")
-        evaluation = document or queries.get(session, evaluation_id)
+        evaluation = document()
         open_parts = _open_parts(session, evaluation)
     body = render_template("dashboard/_live.html", evaluation=evaluation, open_parts=open_parts)
     response = conditional(version, body)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
-from sqlalchemy import and_, func, or_, select
-from sqlalchemy.orm import Session, defer, joinedload, selectinload
+from sqlalchemy import Row, String, and_, bindparam, func, or_, select
+from sqlalchemy.orm import Session, defer, joinedload
 
 from app.db.models import (
     LIVE_STATUSES,
@@ -18,7 +19,7 @@ from app.db.models import (
     EvaluationStatus,
     Score,
 )
-from app.db.queries import progress
+from app.db.queries import progress, workers
 from app.db.queries.pages import contains, newest_first
 from app.db.queries.progress import Link
 from app.errors import NotFoundError
@@ -44,14 +45,36 @@ _SUMMARY = (
     defer(Evaluation.request),
     defer(Evaluation.provenance),
     joinedload(Evaluation.dataset).load_only(Dataset.name),
-    selectinload(Evaluation.members)
-    .load_only(EvaluationMember.position)
-    .joinedload(EvaluationMember.checkpoint)
-    .load_only(Checkpoint.name),
 )
+# Built once, and columns where rows are many: clients ask every other second.
+_ID = bindparam("evaluation_id", type_=String())
 _WHOLE = (
-    joinedload(Evaluation.dataset).load_only(Dataset.name),
-    selectinload(Evaluation.members).joinedload(EvaluationMember.checkpoint),
+    select(Evaluation)
+    .where(Evaluation.id == _ID)
+    .options(joinedload(Evaluation.dataset).load_only(Dataset.name, Dataset.classes))
+)
+_MEMBERS = (
+    select(
+        EvaluationMember.position,
+        EvaluationMember.protocol,
+        EvaluationMember.protocol_name,
+        EvaluationMember.weight,
+        Checkpoint.id.label("checkpoint_id"),
+        Checkpoint.name,
+        Checkpoint.architecture_name,
+        Checkpoint.training_scale_min,
+        Checkpoint.training_scale_max,
+        Checkpoint.class_names,
+    )
+    .join(EvaluationMember.checkpoint)
+    .where(EvaluationMember.evaluation_id == _ID)
+    .order_by(EvaluationMember.position)
+)
+_NAMES = (
+    select(EvaluationMember.evaluation_id, Checkpoint.name)
+    .join(EvaluationMember.checkpoint)
+    .where(EvaluationMember.evaluation_id.in_(bindparam("ids", expanding=True)))
+    .order_by(EvaluationMember.evaluation_id, EvaluationMember.position)
 )
 
 #: What else REST tells of an evaluation, each below its address.
@@ -64,9 +87,13 @@ def get(session: Session, evaluation_id: str) -> EvaluationDocument:
     Raises:
         NotFoundError: there is none.
     """
-    row = _find(session, evaluation_id)
+    return _document(session, _find(session, evaluation_id))
+
+
+def _document(session: Session, row: Evaluation) -> EvaluationDocument:
+    members = session.execute(_MEMBERS, {"evaluation_id": row.id}).all()
     found = progress.links(session, row)
-    busy = progress.predictors(session, row) if row.status in LIVE_STATUSES else []
+    alive = workers.alive(session) if row.status in LIVE_STATUSES else []
     return EvaluationDocument(
         id=row.id,
         status=row.status,
@@ -74,16 +101,16 @@ def get(session: Session, evaluation_id: str) -> EvaluationDocument:
         protocol=row.protocol,
         protocol_name=row.protocol_name,
         protocol_title=row.protocol_name or protocol_title(row.protocol),
-        checkpoints=[_member(member, found) for member in row.members],
+        checkpoints=[_member(member, row.dataset.classes, found) for member in members],
         fusion=row.fusion,
         ensemble=None if row.ensemble is None else EvaluatedEnsembleDocument.model_validate(row.ensemble),
         images=row.images,
         unreadable=row.unreadable,
         force=row.force,
         priority=row.priority,
-        progress=progress.progress(row, found, busy),
-        views=[_view(row, link) for link in found],
-        waiting_for=progress.waiting_for(session, row, busy),
+        progress=progress.progress(row, found, progress.predictors(alive, found)),
+        views=[_view(link, members[link.member_position].name, row.images) for link in found],
+        waiting_for=progress.waiting_for(session, row, found, alive),
         created_at=row.created_at,
         started_at=row.started_at,
         finished_at=row.finished_at,
@@ -191,23 +218,19 @@ def _present_names(session: Session, evaluation_id: str) -> dict[str, str]:
     return dict(session.execute(pairs).all())
 
 
-def version(session: Session, evaluation_id: str) -> tuple[str, EvaluationDocument | None]:
-    """An ETag's value, which changes whenever the evaluation's document does; and the document, where it took that.
+def version(session: Session, evaluation_id: str) -> tuple[str, Callable[[], EvaluationDocument]]:
+    """An ETag's value, which changes whenever the evaluation's document does; and what gives the document.
 
     Raises:
         NotFoundError: there is no such evaluation.
     """
-    ended = select(Evaluation.status, Evaluation.finished_at).where(Evaluation.id == evaluation_id)
-    row = session.execute(ended).one_or_none()
-    if row is None:
-        raise NotFoundError("evaluation", evaluation_id)
+    row = _find(session, evaluation_id)
     if row.status == EvaluationStatus.SUCCEEDED:  # nothing changes any more but names
         at = row.finished_at.isoformat() if row.finished_at else None
-        own = EvaluationMember.evaluation_id == evaluation_id
-        names = select(Checkpoint.name).join(EvaluationMember.checkpoint).where(own).order_by(EvaluationMember.position)
-        return digest([evaluation_id, row.status, at, list(session.scalars(names))])[:32], None
-    document = get(session, evaluation_id)
-    return version_of(document), document
+        names = _member_names(session, [row.id])[row.id]
+        return digest([evaluation_id, row.status, at, names])[:32], lambda: _document(session, row)
+    document = _document(session, row)
+    return version_of(document), lambda: document
 
 
 def score_document(row: Score, names: Mapping[str, str] = MappingProxyType({})) -> ScoreDocument:
@@ -231,23 +254,22 @@ def score_document(row: Score, names: Mapping[str, str] = MappingProxyType({})) 
 
 
 def _find(session: Session, evaluation_id: str) -> Evaluation:
-    row = session.scalars(select(Evaluation).where(Evaluation.id == evaluation_id).options(*_WHOLE)).one_or_none()
+    row = session.scalars(_WHOLE, {"evaluation_id": evaluation_id}).one_or_none()
     if row is None:
         raise NotFoundError("evaluation", evaluation_id)
     return row
 
 
-def _member(row: EvaluationMember, found: Sequence[Link]) -> MemberDocument:
-    checkpoint = row.checkpoint
-    jitter = (checkpoint.training_scale_min, checkpoint.training_scale_max)
-    mapping = map_classes(checkpoint.class_names, row.evaluation.dataset.classes or [])
-    views = (link.prediction_set.view for link in found if link.row.member_position == row.position)
+def _member(row: Row[Any], classes: Sequence[str] | None, found: Sequence[Link]) -> MemberDocument:
+    jitter = (row.training_scale_min, row.training_scale_max)
+    mapping = map_classes(row.class_names, classes or [])
+    views = (link.view for link in found if link.member_position == row.position)
     own = (view["scale"] for view in views if view["mode"] != "imported")
     return MemberDocument(
-        checkpoint=checkpoint.name,
-        checkpoint_id=checkpoint.id,
-        architecture=checkpoint.architecture_name or "",
-        training_scale=None if jitter[0] is None or jitter[1] is None else [jitter[0], jitter[1]],
+        checkpoint=row.name,
+        checkpoint_id=row.checkpoint_id,
+        architecture=row.architecture_name or "",
+        training_scale=None if None in jitter else list(jitter),
         protocol=row.protocol,
         protocol_name=row.protocol_name,
         protocol_title=row.protocol_name or protocol_title(row.protocol),
@@ -257,29 +279,29 @@ def _member(row: EvaluationMember, found: Sequence[Link]) -> MemberDocument:
     )
 
 
-def _view(evaluation: Evaluation, link: Link) -> ViewProgressDocument:
-    view = link.prediction_set.view
+def _view(link: Link, checkpoint: str, images: int) -> ViewProgressDocument:
     return ViewProgressDocument(
-        checkpoint=evaluation.members[link.row.member_position].checkpoint.name,
-        mode=view["mode"],
-        scale=view["scale"] or None,
-        set_id=link.prediction_set.id,
-        view_digest=link.prediction_set.view_digest,
+        checkpoint=checkpoint,
+        mode=link.view["mode"],
+        scale=link.view["scale"] or None,
+        set_id=link.set_id,
+        view_digest=link.view_digest,
         done=link.done,
-        total=evaluation.images,
-        reused=link.row.reused,
+        total=images,
+        reused=link.reused,
     )
 
 
 def _summaries(session: Session, rows: Sequence[Evaluation]) -> list[EvaluationSummary]:
-    final = _final_errors(session, [row.id for row in rows])
+    ids = [row.id for row in rows]
+    final, names = _final_errors(session, ids), _member_names(session, ids)
     titles = _titles(session, [row.id for row in rows if row.protocol_name is None])
     return [
         EvaluationSummary(
             id=row.id,
             status=row.status,
             dataset=row.dataset.name,
-            checkpoints=[member.checkpoint.name for member in row.members],
+            checkpoints=names[row.id],
             protocol_name=row.protocol_name,
             protocol_title=row.protocol_name or titles[row.id],
             priority=row.priority,
@@ -293,6 +315,14 @@ def _summaries(session: Session, rows: Sequence[Evaluation]) -> list[EvaluationS
         )
         for row in rows
     ]
+
+
+def _member_names(session: Session, ids: Sequence[str]) -> dict[str, list[str]]:
+    """What the members are called now, in their order, by evaluation."""
+    names: dict[str, list[str]] = {evaluation_id: [] for evaluation_id in ids}
+    for evaluation_id, name in session.execute(_NAMES, {"ids": ids}):
+        names[evaluation_id].append(name)
+    return names
 
 
 def _titles(session: Session, ids: Sequence[str]) -> dict[str, str]:

@@ -56,7 +56,7 @@ def newest_first(
     found = session.scalars(rows.order_by(time.desc(), key.desc()).limit(limit + 1)).all()
     shown = found[:limit]
     following = _encode(getattr(shown[-1], time.key), getattr(shown[-1], key.key)) if len(found) > limit else None
-    return Page[Item](items=render(shown), next=following)
+    return Page(items=render(shown), next=following)
 
 
 def check_limit(limit: int) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, joinedload
 from app.db.clock import now
 from app.db.conditions import is_open
 from app.db.models import Evaluation, EvaluationSet, LeaseState, PredictionPart, PredictionSet, Worker
+from app.db.queries import workers
 from app.db.queries.pages import newest_first
 from app.db.queries.progress import pause, unserved
 from app.errors import NotFoundError
@@ -64,7 +65,9 @@ def _documents(session: Session, rows: Sequence[PredictionPart]) -> list[PartDoc
     ids = {row.worker_id for row in rows if row.worker_id}
     holders = {worker.id: worker for worker in session.scalars(select(Worker).where(Worker.id.in_(ids)))}
     at = now(session)
-    nobody = unserved(session, "predict") if any(row.state == LeaseState.PENDING for row in rows) else None
+    nobody = (
+        unserved(workers.alive(session), "predict") if any(row.state == LeaseState.PENDING for row in rows) else None
+    )
     return [_document(row, holders.get(row.worker_id or ""), at, nobody) for row in rows]
 
 
