@@ -43,25 +43,41 @@ _IDS: BindParameter[Any] = bindparam("ids", expanding=True)
 _NEXT_PRIORITY = select(func.max(Evaluation.priority)).where(
     is_any(Evaluation.status, *UNPREDICTED), Evaluation.priority < bindparam("below")
 )
-_TURN = (
-    select(Evaluation.id)
-    .where(is_claimable(_AT), Evaluation.priority == bindparam("priority"))
-    .order_by(Evaluation.last_turn_at, Evaluation.id)
-    .limit(1)
-)
-_STOPS = select(EvaluationSet.set_id, EvaluationSet.stop).where(
-    EvaluationSet.evaluation_id == bindparam("evaluation_id")
-)
+_TURN = select(Evaluation.id).where(is_claimable(_AT)).order_by(Evaluation.last_turn_at, Evaluation.id).limit(1)
+# Mostly there is something to take at the highest priority, and one question is enough.
+_FIRST_TURN = _TURN.where(Evaluation.priority == _NEXT_PRIORITY.correlate(None).scalar_subquery())
+_TURN_AT = _TURN.where(Evaluation.priority == bindparam("priority"))
 # Locked in the order of their ids, so that two leases never deadlock. SQLite knows no such lock and needs none.
-_SETS = (
-    select(PredictionSet.id, PredictionSet.frontier, PredictionSet.block, PredictionSet.macs_per_image)
-    .where(PredictionSet.id.in_(_IDS))
+_WANTED_SETS = (
+    select(
+        PredictionSet.id,
+        PredictionSet.frontier,
+        EvaluationSet.stop,
+        PredictionSet.block,
+        PredictionSet.macs_per_image,
+    )
+    .join(EvaluationSet, EvaluationSet.set_id == PredictionSet.id)
+    .where(EvaluationSet.evaluation_id == bindparam("evaluation_id"))
     .order_by(PredictionSet.id)
-    .with_for_update(key_share=True)
+    .with_for_update(key_share=True, of=PredictionSet)
 )
 _DUE_PARTS = (
-    select(PredictionPart)
-    .where(PredictionPart.set_id.in_(_IDS), is_due(_AT))
+    select(
+        PredictionPart.id,
+        PredictionPart.set_id,
+        PredictionPart.start,
+        PredictionPart.stop,
+        PredictionPart.token,
+        PredictionPart.batch,
+        PredictionPart.lost_leases,
+    )
+    .where(
+        # Not a join: an evaluation may want a set more than once.
+        PredictionPart.set_id.in_(
+            select(EvaluationSet.set_id).where(EvaluationSet.evaluation_id == bindparam("evaluation_id"))
+        ),
+        is_due(_AT),
+    )
     .order_by(PredictionPart.start, PredictionPart.stop, PredictionPart.id)
 )
 # OFFSET 0 keeps PostgreSQL from walking all evaluations in the hope of a few that are queued.
@@ -76,6 +92,11 @@ _QUEUED_FOR = (
     .where(is_any(Evaluation.status, EvaluationStatus.QUEUED), Evaluation.id.in_(_USERS))
     .limit(_BEGUN_AT_ONCE)
     .with_for_update(key_share=True, skip_locked=True)
+)
+_CARVED = (
+    update(table_of(PredictionSet))
+    .where(PredictionSet.id.in_(_IDS), PredictionSet.frontier == bindparam("start"))
+    .values(frontier=bindparam("stop"))
 )
 _NEW_PARTS = insert(table_of(PredictionPart))
 _BEGUN = (
@@ -135,7 +156,7 @@ def _lease(session: Session, worker_id: str, macs_budget: float, lease_seconds: 
         return None
     sets = _wanted_sets(session, evaluation_id)
     hold = leases.Hold(worker_id, at, lease_seconds)
-    parts = _take_returned(session, sets, macs_budget, hold) or _carve(session, sets, macs_budget, hold)
+    parts = _take_returned(session, evaluation_id, sets, macs_budget, hold) or _carve(session, sets, macs_budget, hold)
     if not parts:
         raise _OvertakenError
     _note_turn(session, evaluation_id, parts, at)
@@ -172,9 +193,10 @@ def _whose_turn(session: Session, at: dt.datetime) -> str | None:
     every live evaluation before it could sort them.
     """
     below = PRIORITIES.stop
+    if (evaluation_id := session.execute(_FIRST_TURN, {"at": at, "below": below}).scalar()) is not None:
+        return evaluation_id
     while (priority := session.execute(_NEXT_PRIORITY, {"below": below}).scalar()) is not None:
-        evaluation_id = session.execute(_TURN, {"at": at, "priority": priority}).scalar()
-        if evaluation_id is not None:
+        if (evaluation_id := session.execute(_TURN_AT, {"at": at, "priority": priority}).scalar()) is not None:
             return evaluation_id
         below = priority
     return None
@@ -182,18 +204,15 @@ def _whose_turn(session: Session, at: dt.datetime) -> str | None:
 
 def _wanted_sets(session: Session, evaluation_id: str) -> dict[str, _WantedSet]:
     """The evaluation's sets, locked: what is read of them now is still so when it is written."""
-    stops = dict(session.execute(_STOPS, {"evaluation_id": evaluation_id}).all())
-    rows = session.execute(_SETS, {"ids": list(stops)})
-    return {set_id: _WantedSet(set_id, frontier, stops[set_id], block, macs) for set_id, frontier, block, macs in rows}
+    rows = session.execute(_WANTED_SETS, {"evaluation_id": evaluation_id})
+    return {row.id: _WantedSet(*row) for row in rows}
 
 
 def _take_returned(
-    session: Session, sets: Mapping[str, _WantedSet], macs_budget: float, hold: leases.Hold
+    session: Session, evaluation_id: str, sets: Mapping[str, _WantedSet], macs_budget: float, hold: leases.Hold
 ) -> list[TakenPart]:
     """Pending parts of one range of images, as many as fit the budget; a longer part is cut."""
-    due = session.scalars(
-        _DUE_PARTS, {"ids": list(sets), "at": hold.at}, execution_options={"populate_existing": True}
-    ).all()
+    due = session.execute(_DUE_PARTS, {"evaluation_id": evaluation_id, "at": hold.at})
     wanted = [part for part in due if part.start < sets[part.set_id].stop]
     if not wanted:
         return []
@@ -210,13 +229,13 @@ def _take_returned(
     # A faster worker may have made it: a slower one must not sit on it for hours. Small differences are no reason.
     if (stop - start) * macs_per_image > _CUT_ABOVE * macs_budget and middle < stop:
         for part in chosen:
-            leases.cut(session, part, middle)
+            leases.cut(session, session.get_one(PredictionPart, part.id), middle)
+        stop = middle
     for part in sorted(chosen, key=lambda part: part.id):
         if not leases.take(session, PredictionPart, part.id, part.token, hold):
             raise _OvertakenError
     return [
-        TakenPart(part.id, part.set_id, part.start, part.stop, part.token + 1, part.batch, part.lost_leases)
-        for part in chosen
+        TakenPart(part.id, part.set_id, start, stop, part.token + 1, part.batch, part.lost_leases) for part in chosen
     ]
 
 
@@ -230,8 +249,8 @@ def _carve(session: Session, sets: Mapping[str, _WantedSet], macs_budget: float,
     if not candidates:
         return []
     slice_ = next_slice(candidates, macs_budget)
-    here = (PredictionSet.id.in_(slice_.set_ids), PredictionSet.frontier == slice_.start)
-    if changed(session, update(PredictionSet).where(*here).values(frontier=slice_.stop)) != len(slice_.set_ids):
+    carved = {"ids": slice_.set_ids, "start": slice_.start, "stop": slice_.stop}
+    if changed(session, _CARVED, carved) != len(slice_.set_ids):
         raise _OvertakenError
     parts = [
         TakenPart(new_id(), set_id, slice_.start, slice_.stop, leases.FIRST_TOKEN, None)

@@ -33,6 +33,7 @@ _SETS = (
     .join(Checkpoint, Checkpoint.id == PredictionSet.checkpoint_id)
     .where(PredictionSet.id.in_(_IDS))
 )
+_DATASET = select(Dataset).where(Dataset.id == bindparam("dataset_id")).options(defer(Dataset.sample_sizes))
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def describe_slice(session: Session, parts: Sequence[TakenPart]) -> LeasedSlice:
     """The slice of one or more parts of the same images of the same data set."""
     rows = session.execute(_SETS, {"ids": [part.set_id for part in parts]})
     loaded = {row.set_id: row for row in rows}
-    dataset = session.get_one(Dataset, loaded[parts[0].set_id].dataset_id, options=[defer(Dataset.sample_sizes)])
+    dataset = session.scalars(_DATASET, {"dataset_id": loaded[parts[0].set_id].dataset_id}).one()
     return LeasedSlice(
         start=parts[0].start,
         stop=parts[0].stop,
