@@ -25,6 +25,7 @@ from app.runtime import build_runtime
 from workers import tasks, transports
 from workers.logs import bind, configure_logs, get_logger
 from workers.options import WorkerOptions
+from workers.pool import TaskPool
 from workers.self_checks import EXIT_BROKEN, BellWatch, resident_bytes
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def run_worker(settings: Settings, options: WorkerOptions) -> int:
         raise RuntimeError("the parent of a worker must not import torch: its forked child would hang")
     worker: Any = app.Worker(
         hostname=f"{options.name}@%h",
-        pool="prefork",
+        pool=TaskPool,
         concurrency=1,
         queues=list(options.queues),
         loglevel=logging.WARNING,

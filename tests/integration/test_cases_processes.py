@@ -1,7 +1,7 @@
-"""The fault cases F03, F07, F12, F33 and F34 of processes: killed in between, twice, by an image; short of files.
+"""The fault cases F01, F03, F07, F12, F33 and F34 of processes: killed in between, twice, by an image; short of files.
 
-F01, F02 and F10 are those of tests/nemesis; F04 and F30 lie beside the services, F05 in test_slices.py, F06 in
-test_main_job.py, F11 in tests/unit/workers/test_heartbeat.py.
+F01 of a busy child, F02 and F10 are those of tests/nemesis; F04 and F30 lie beside the services, F05 in
+test_slices.py, F06 in test_main_job.py, F11 in tests/unit/workers/test_heartbeat.py.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import random
 import signal
 import statistics
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -154,6 +155,39 @@ def test_f07_two_signals_in_a_row_end_a_worker_at_once_and_its_work_is_taken_up(
     evaluations.cancel(made.runtime.db, evaluation_id)
     again = made.submit(["a"], protocol=ONE_VIEW)
     assert made.run(again).status == "succeeded"
+
+
+def idle_worker(made: Deployment) -> tuple[subprocess.Popen[bytes], int]:
+    """A worker that waits for its first job, and the pid of the child that would do it."""
+    worker = made.start("worker", "worker", "--threads", "1")
+    made.wait(lambda: "worker_ready" in made.log("worker"), "the worker to be ready")
+    # The child is ready a moment before it begins to listen.
+    time.sleep(1)
+    return worker, int(Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text(encoding="ascii"))
+
+
+@pytest.mark.parametrize("killed", ["before", "after"])
+def test_f01_a_worker_whose_idle_child_was_killed_ends_when_it_is_told_to(killed: str, made: Deployment) -> None:
+    worker, child = idle_worker(made)
+    if killed == "before":
+        os.kill(child, signal.SIGKILL)
+        worker.terminate()
+    else:
+        worker.terminate()
+        os.kill(child, signal.SIGKILL)
+    assert worker.wait(20) == 0
+
+
+def test_f01_the_successor_of_an_idle_child_that_was_killed_works_and_ends(made: Deployment) -> None:
+    worker, child = idle_worker(made)
+    os.kill(child, signal.SIGKILL)
+    made.wait(lambda: made.log("worker").count('"worker_ready"') == 2, "its successor")
+    made.start("scheduler", "scheduler")
+    evaluation_id = made.submit(["a"], "few", protocol=ONE_VIEW)
+    # Less than it takes a worker to notice that it is deaf.
+    assert made.wait_until_ended(evaluation_id, timeout=40).status == "succeeded"
+    worker.terminate()
+    assert worker.wait(20) == 0
 
 
 def nobody_is_alive(made: Deployment) -> bool:
