@@ -10,7 +10,7 @@ from app.dashboard import gating, protocols, results
 from app.dashboard.blueprint import blueprint, conditional, runtime
 from app.dashboard.paging import PAGE_SIZE, wanted
 from app.db.models import LIVE_STATUSES, EvaluationStatus
-from app.db.queries import datasets, gates, parts
+from app.db.queries import datasets, ensembles, gates, parts
 from app.db.queries import evaluations as queries
 from app.errors import ArtifactDamagedError, OutcomesMissingError
 from app.representations.answers import AgreementDocument
@@ -58,11 +58,13 @@ def show_evaluation(evaluation_id: str) -> str:
         open_parts = _open_parts(session, evaluation)
         scores = queries.scores(session, evaluation_id).items if evaluation.status == "succeeded" else []
         verdicts = _verdicts(session, evaluation) if scores else []
+        is_saved = evaluation.ensemble is not None and ensembles.is_saved(session, evaluation.ensemble.id)
     return render_template(
         "dashboard/evaluation.html",
         evaluation=evaluation,
         live=_is_live(evaluation),
         open_parts=open_parts,
+        ensemble_is_saved=is_saved,
         results=results.summarise(scores),
         agreement=_agreement(evaluation),
         gates=verdicts,

@@ -25,6 +25,11 @@ def get(session: Session, key: str) -> EnsembleDocument:
     return _document(find(session, Ensemble, key))
 
 
+def is_saved(session: Session, ensemble_id: str) -> bool:
+    """Whether the ensemble with this id is still there: evaluations of it outlive it."""
+    return session.get(Ensemble, ensemble_id) is not None
+
+
 def list_page(session: Session, *, cursor: str | None, limit: int, search: str | None = None) -> Page[EnsembleDocument]:
     """Ensembles, newest first; `search` looks into name and notes.
 

@@ -117,6 +117,9 @@ def test_what_is_forgotten_is_gone_and_its_evaluations_stay(browser: Browser, di
     key = save(digits, "one")
     evaluation_id = digits.submit(dataset="digits", ensemble="one")
     page = f"/ensembles/{key}"
+    assert f'<a href="{page}">one</a>' in browser.open(f"/evaluations/{evaluation_id}")
     assert browser.post(page, f"{page}/delete").status_code == 303
     browser.open(page, 404)
-    browser.open(f"/evaluations/{evaluation_id}")
+    html = browser.open(f"/evaluations/{evaluation_id}")
+    assert page not in html
+    assert "The ensemble “one” (forgotten since)" in html
