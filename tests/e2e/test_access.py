@@ -132,6 +132,20 @@ def test_a_token_that_was_made_on_the_page_works_until_it_is_revoked_there(chrom
         assert visit.complaints == []
 
 
+def test_the_masthead_of_a_phone_is_one_row_although_somebody_is_logged_in(chromium: Browser, people: People) -> None:
+    with serving(people.runtime) as address, visiting(chromium, address, size=PHONE) as visit:
+        page = visit.open("/")
+        log_in(page, "ada")
+        banner = page.get_by_role("banner")
+        words = banner.get_by_role("link", name="New evaluation"), banner.get_by_role("button", name="Theme: system")
+        brand = banner.get_by_role("link", name="Softvote").bounding_box()
+        assert brand
+        for word in words:
+            box = word.bounding_box()
+            assert box
+            assert brand["y"] <= box["y"] < brand["y"] + brand["height"]
+
+
 def test_a_viewer_reads_and_is_offered_nothing_that_is_refused(chromium: Browser, people: People) -> None:
     with serving(people.runtime) as address, visiting(chromium, address) as visit:
         page = visit.open("/")
