@@ -89,8 +89,8 @@ def test_more_discordance_or_a_stricter_level_hides_larger_differences(data, n):
     discordant = data.draw(st.integers(0, n - 1))
     smallest = detectable_difference(n, discordant)
     assert 0 < smallest <= 1
-    # Not strictly: the exact test's level moves in small steps with the number of discordant images. Where all are, that
-    # number is no longer left to chance, and no average over many softens the step (6 images: 0.9621, the most of all).
+    # Not strictly: the exact test's level moves in small steps with the number of discordant images. Where all are,
+    # that number is not left to chance, and no average softens the step (6 images: 0.9621, the most of all).
     step = 0.98 if discordant + 1 < n else 0.962
     assert detectable_difference(n, discordant + 1) >= smallest * step
     stricter = detectable_difference(n, discordant, alpha=0.05 / 20)
