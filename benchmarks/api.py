@@ -2,7 +2,7 @@
 
     python -m benchmarks.api [--evaluations 10000] [--clients 100] [--seconds 60] [--processes N] [--threads N]
 
-Makes a PostgreSQL database of its own (on the server of SOFTVOTE_TEST_POSTGRESQL), fills it as `benchmarks.queue` does,
+Makes a PostgreSQL database of its own on the server of SOFTVOTE_TEST_POSTGRES_URL, fills it as `benchmarks.queue` does,
 serves it by gunicorn as the Dockerfile does, and lets half of the clients follow one evaluation each and half read a
 filtered page of 50, while a worker that predicts sends its heartbeats. First without ETags; then with those that the
 answers came with. The database is dropped.

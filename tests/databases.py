@@ -18,7 +18,9 @@ from app.db import migrations
 from app.db.base import Base
 from app.db.session import Database
 
-SERVER = os.environ.get("SOFTVOTE_TEST_POSTGRESQL", "postgresql://postgres@127.0.0.1:5432/postgres")
+SERVER = os.environ.get("SOFTVOTE_TEST_POSTGRES_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres").replace(
+    "postgresql+psycopg://", "postgresql://", 1
+)
 
 
 def migrated_sqlite(folder: Path) -> Path:

@@ -32,7 +32,7 @@ from tests.tiny_nets import tiny_network
 from workers import local
 from workers.options import WorkerOptions
 
-REDIS = os.environ.get("SOFTVOTE_TEST_REDIS", "redis://127.0.0.1:6379/9")
+REDIS = os.environ.get("SOFTVOTE_TEST_REDIS_URL", "redis://127.0.0.1:6379/9")
 
 SIZES = ((48, 40), (40, 48), (56, 44), (48, 40), (44, 44))
 SCALES = (34, 40)
